@@ -1,0 +1,205 @@
+// Owns what time does: lanes that claim due tasks, the calls in flight, and the once-a-second round underneath that needs no signal.
+
+import type { DueIndex } from "../due-index/due-index.ts";
+import type { SwitchingIndex } from "../due-index/switching-index.ts";
+import { type Clock, monotonicMs, sleep } from "../runtime/clock.ts";
+import type { Log } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { RunLoop } from "../runtime/run-loop.ts";
+import type { Database } from "../store/database.ts";
+import { readHeads } from "../store/due.ts";
+import { unregisterDispatcher } from "../store/owners.ts";
+import type { Sender } from "../webhook/sender.ts";
+import { Claimer } from "./claimer.ts";
+import { Filler } from "./filler.ts";
+import { Firing } from "./firing.ts";
+import { Healer } from "./healer.ts";
+import { Lane } from "./lane.ts";
+import { Lease } from "./lease.ts";
+import { Settler } from "./settler.ts";
+import { Shares } from "./shares.ts";
+
+/** Attempts that one process has in flight at most, over all queues: bounds its sockets and memory. */
+const attemptsInFlightMax = 1_000;
+const roundMs = 1_000;
+/** How often heads are read where nobody tells of new tasks: no Redis, and the API in another process. */
+const headPollMs = 100;
+/** A lane that had nothing to do for this long is dropped; a hint makes it anew. */
+const laneIdleMsMax = 60_000;
+/** A drain gives calls in flight this long, then they are aborted; outcomes as long to be written. */
+const drainMs = 30_000;
+
+export interface DispatcherParts {
+  readonly database: Database;
+  readonly databaseUrl: string;
+  readonly index: DueIndex;
+  /** The index, where it has Redis to fill. */
+  readonly redisIndex: SwitchingIndex | null;
+  readonly sender: Sender;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** No other process dispatches on this database. */
+  readonly isSoleOwner: boolean;
+  /** The API runs in other processes: without Redis nobody tells this one of new tasks. */
+  readonly isApiElsewhere: boolean;
+}
+
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #claimer: Claimer;
+  readonly #settler: Settler;
+  readonly #firing: Firing;
+  readonly #shares: Shares;
+  readonly #healer: Healer;
+  readonly #filler: Filler | null;
+  readonly #rounds: RunLoop;
+  readonly #headPolls: RunLoop;
+  #lease: Lease;
+  #isStopping = false;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    const { database, index, clock, log, metrics } = parts;
+    this.#lease = this.#newLease();
+    this.#claimer = new Claimer({ database, index, clock });
+    this.#settler = new Settler({ database, index, clock, metrics, onDue: (queue, at) => this.hint(queue, at) });
+    this.#firing = new Firing({ ...parts, settler: this.#settler });
+    this.#shares = new Shares({ database, log, onGranted: (queue) => this.#lanes.get(queue)?.wake() }, this.#lease.id);
+    this.#healer = new Healer({
+      database,
+      index,
+      metrics,
+      log,
+      fullQueues: () => [...this.#lanes.values()].filter((lane) => lane.isFull).map((lane) => lane.queue),
+      isInFlight: (id) => this.#firing.has(id),
+      onDue: (queue, ids) => this.#lane(queue)?.hand(ids),
+      onSoon: (queue, at) => this.hint(queue, at),
+      onClaimed: (task) => this.#lane(task.queue)?.adopt(task),
+    });
+    this.#filler = parts.redisIndex === null ? null : new Filler({ database, index: parts.redisIndex, clock });
+    const onError = (error: unknown): void => log.warn({ err: error }, "dispatcher.round_failed");
+    this.#rounds = new RunLoop({ tick: () => this.#round(), onError, errorSleepMs: roundMs });
+    this.#headPolls = new RunLoop({ tick: () => this.#pollHeads(), onError, errorSleepMs: roundMs });
+  }
+
+  start(): void {
+    this.#rounds.start();
+    if (this.#parts.isApiElsewhere) this.#headPolls.start();
+  }
+
+  /** A task of the queue waits, due at `at`. A hint: the round finds it too. */
+  hint(queue: string, at: number): void {
+    this.#lane(queue)?.hint(at);
+  }
+
+  get inFlightCount(): number {
+    return this.#firing.count;
+  }
+
+  /**
+   * Drains: no new work is taken, calls in flight end or hit their timeout; one still open after 30 s is aborted and recorded `lost`. The
+   * lease is renewed until the last outcome is written. Resolves to false where outcomes could not be written.
+   */
+  async stop(): Promise<boolean> {
+    this.#isStopping = true;
+    const startedMs = monotonicMs();
+    await Promise.all([
+      this.#rounds.stop(),
+      this.#headPolls.stop(),
+      ...[...this.#lanes.values()].map((lane) => lane.stop()),
+    ]);
+    const isDone = this.#firing.drained();
+    await Promise.race([isDone, sleep(drainMs)]);
+    if (this.#firing.count > 0) {
+      this.#parts.sender.abortAll();
+      await Promise.race([isDone, sleep(abortedSettleMs(startedMs))]);
+    }
+    const isWritten = this.#firing.count === 0;
+    await this.#lease.stop();
+    if (isWritten) await unregisterDispatcher(this.#parts.database, this.#lease.id).catch(() => undefined);
+    return isWritten;
+  }
+
+  /** Null while stopping: no lane is made any more. */
+  #lane(queue: string): Lane | null {
+    const standing = this.#lanes.get(queue);
+    if (standing !== undefined || this.#isStopping) return standing ?? null;
+    const { index, clock, log } = this.#parts;
+    const lane = new Lane(queue, {
+      index,
+      claimer: this.#claimer,
+      shares: this.#shares,
+      clock,
+      room: () => (this.#isStopping || !this.#lease.maySend ? 0 : attemptsInFlightMax - this.#firing.count),
+      owner: () => this.#lease.id,
+      fire: (task) => this.#firing.fire(task, this.#lease),
+      onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
+    });
+    this.#lanes.set(queue, lane);
+    if (this.#filler !== null) void this.#filler.fill([queue]);
+    return lane.start();
+  }
+
+  /** Each step for itself: one that fails does not keep the others from being taken. */
+  async #round(): Promise<number> {
+    const startedMs = monotonicMs();
+    const lanes = [...this.#lanes.values()];
+    const steps = await Promise.allSettled([
+      this.#healer.healDue(),
+      this.#healer.takeOverFromDead(this.#lease),
+      this.#healer.adoptStrays(this.#lease),
+      this.#shares.rebalance(new Map(lanes.map((lane) => [lane.queue, lane.demand]))),
+      this.#filler?.fill(lanes.map((lane) => lane.queue)),
+    ]);
+    for (const step of steps)
+      if (step.status === "rejected") this.#parts.log.warn({ err: step.reason }, "dispatcher.step_failed");
+    this.#parts.metrics.setInFlight(this.#firing.count);
+    await this.#dropIdleLanes();
+    return Math.max(0, roundMs - (monotonicMs() - startedMs));
+  }
+
+  async #pollHeads(): Promise<number> {
+    if (this.#parts.redisIndex?.isRedisUp) return roundMs;
+    const heads = await readHeads(this.#parts.database, null);
+    for (const [queue, at] of heads) this.hint(queue, at);
+    return headPollMs;
+  }
+
+  async #dropIdleLanes(): Promise<void> {
+    const now = this.#parts.clock.now();
+    for (const lane of this.#lanes.values()) {
+      if (lane.idleForMs(now) < laneIdleMsMax) continue;
+      this.#lanes.delete(lane.queue);
+      await lane.stop();
+    }
+  }
+
+  #newLease(): Lease {
+    const { databaseUrl, isSoleOwner, log, metrics } = this.#parts;
+    const lease: Lease = new Lease({
+      databaseUrl,
+      isSoleOwner,
+      onHeld: () => this.#wakeLanes(),
+      onDead: () => {
+        if (this.#isStopping || lease !== this.#lease) return;
+        log.error({ dispatcher: lease.id }, "lease.lost");
+        metrics.event("lease.lost");
+        this.#lease = this.#newLease();
+        this.#shares.adoptOwner(this.#lease.id);
+      },
+    });
+    return lease;
+  }
+
+  #wakeLanes(): void {
+    for (const lane of this.#lanes.values()) lane.wake();
+  }
+}
+
+/** Aborted calls have what is left of the time for outcomes to be written. */
+function abortedSettleMs(startedMs: number): number {
+  return Math.max(1_000, startedMs + 2 * drainMs - monotonicMs());
+}

@@ -1,0 +1,77 @@
+// Owns the calls in flight: takes each claimed task to a persisted outcome.
+
+import type { Clock } from "../runtime/clock.ts";
+import { monotonicMs } from "../runtime/clock.ts";
+import type { Log } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import type { ClaimedTask } from "../task/claimed-task.ts";
+import { settle } from "../task/settle.ts";
+import type { Sender } from "../webhook/sender.ts";
+import type { Lease } from "./lease.ts";
+import type { Settler } from "./settler.ts";
+
+export interface FiringParts {
+  readonly sender: Sender;
+  readonly settler: Settler;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export class Firing {
+  readonly #parts: FiringParts;
+  readonly #inFlight = new Set<string>();
+  readonly #onEmpty: (() => void)[] = [];
+
+  constructor(parts: FiringParts) {
+    this.#parts = parts;
+  }
+
+  /** Attempts claimed and not yet settled. */
+  get count(): number {
+    return this.#inFlight.size;
+  }
+
+  has(id: string): boolean {
+    return this.#inFlight.has(id);
+  }
+
+  /** Takes one claimed task to a persisted outcome. Never rejects. */
+  async fire(task: ClaimedTask, lease: Lease): Promise<void> {
+    this.#inFlight.add(task.id);
+    try {
+      await this.#fire(task, lease);
+    } catch (error) {
+      // The task stays running under a living owner; the next look finds it a stray, and fires it as the same attempt.
+      this.#parts.log.error({ err: error, taskId: task.id, attempt: task.attempt }, "task.fire_failed");
+    } finally {
+      this.#inFlight.delete(task.id);
+      if (this.#inFlight.size === 0) for (const resolve of this.#onEmpty.splice(0)) resolve();
+    }
+  }
+
+  /** Resolves once nothing is in flight. */
+  async drained(): Promise<void> {
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve));
+  }
+
+  async #fire(task: ClaimedTask, lease: Lease): Promise<void> {
+    const { sender, settler, clock, random, metrics } = this.#parts;
+    const startedMs = monotonicMs();
+    const result = await sender.send(task, { mayStart: () => lease.maySend, now: () => clock.now() });
+    if (result.kind === "withheld") return metrics.event("send.withheld");
+    const durationMs = monotonicMs() - startedMs;
+    const settlement = settle(task, result, { now: clock.now(), random });
+    const verdict = await settler.settle({ task, owner: lease.id, settlement, durationMs });
+    if (verdict === "superseded") return;
+    const { outcome } = settlement;
+    metrics.attemptSettled({
+      queue: task.queue,
+      outcome,
+      latenessMs: task.latenessMs,
+      durationMs,
+      isFirst: task.attempt === task.attemptsBefore + 1,
+    });
+  }
+}

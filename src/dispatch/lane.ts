@@ -1,0 +1,171 @@
+// Owns the running side of a queue: sleeps until its head is due, takes as many tasks as there are free slots, claims them and lets them
+// be fired. It goes on without sleeping until a take comes back empty.
+
+import type { DueIndex, Taken } from "../due-index/due-index.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { sleepMsMax } from "../runtime/clock.ts";
+import { RunLoop } from "../runtime/run-loop.ts";
+import { leaseMs } from "../store/owners.ts";
+import type { ClaimedTask } from "../task/claimed-task.ts";
+import type { Claimer } from "./claimer.ts";
+import type { LaneDemand, Shares } from "./shares.ts";
+
+/** Ids that healing hands over and that wait for a slot; beyond them the next heal hands on. */
+const handedMax = 2_000;
+/** A lane whose next task is due within this holds slots already. */
+const readyAheadMs = 5_000;
+const errorSleepMs = 100;
+/** A head that is due and was not taken is a row held by a transaction of somebody else: it is looked at again after this. */
+const lockedLookMs = 50;
+
+export interface LaneParts {
+  readonly index: DueIndex;
+  readonly claimer: Claimer;
+  readonly shares: Shares;
+  readonly clock: Clock;
+  /** How many more attempts this process may have in flight. */
+  readonly room: () => number;
+  readonly owner: () => string;
+  /** Takes a claimed task to its outcome; never rejects. */
+  readonly fire: (task: ClaimedTask) => Promise<void>;
+  readonly onError: (error: unknown) => void;
+}
+
+export class Lane {
+  readonly queue: string;
+  readonly #parts: LaneParts;
+  readonly #loop: RunLoop;
+  readonly #handed = new Set<string>();
+  #running = 0;
+  /** Since when nothing was due nor running; null while something is. */
+  #idleSince: number | null = null;
+  /** When the next task is due, as far as this lane was told. */
+  #nextAt = Number.POSITIVE_INFINITY;
+  /** The last take found no free slot, or came back full: there may be more. */
+  #isHungry = false;
+
+  constructor(queue: string, parts: LaneParts) {
+    this.queue = queue;
+    this.#parts = parts;
+    this.#loop = new RunLoop({ tick: () => this.#round(), onError: parts.onError, errorSleepMs });
+  }
+
+  get demand(): LaneDemand {
+    const isSoon = this.#nextAt - this.#parts.clock.now() < readyAheadMs;
+    return { queue: this.queue, running: this.#running, isHungry: this.#isHungry || this.#handed.size > 0 || isSoon };
+  }
+
+  get isFull(): boolean {
+    return this.#room() <= 0 && this.#running > 0;
+  }
+
+  idleForMs(now: number): number {
+    return this.#idleSince === null || this.#nextAt < Number.POSITIVE_INFINITY ? 0 : now - this.#idleSince;
+  }
+
+  start(): this {
+    this.#loop.start();
+    return this;
+  }
+
+  /** A task is due at `at`: a hint, earlier than all that the lane knows or without effect. */
+  hint(at: number): void {
+    if (at >= this.#nextAt) return;
+    this.#nextAt = at;
+    if (this.#parts.shares.slots(this.queue) === 0) this.#parts.shares.ask(this.queue, this.#running);
+    const inMs = at + this.#parts.clock.uncertaintyMs - this.#parts.clock.now();
+    if (inMs <= 0) this.#loop.wake();
+    else this.#loop.wakeIn(inMs);
+  }
+
+  /**
+   * Hands over ids that are due, to be claimed without the index. A lane that is busy with what the index gives it takes only a round's
+   * worth: most of them are in the index too, and others may be at them.
+   */
+  hand(ids: readonly string[]): void {
+    const max = this.#isHungry ? Math.max(1, this.#room()) : handedMax;
+    for (const id of ids) if (this.#handed.size < max) this.#handed.add(id);
+    this.#loop.wake();
+  }
+
+  /** Looks now: slots came free, or are here. */
+  wake(): void {
+    this.#loop.wake();
+  }
+
+  /** Fires a task that was claimed elsewhere: taken over, or found to be one's own. */
+  adopt(task: ClaimedTask): void {
+    this.#begin(task);
+  }
+
+  /** No round starts any more. Calls in flight go on. */
+  stop(): Promise<void> {
+    return this.#loop.stop();
+  }
+
+  /** One round; resolves to how long to sleep. */
+  async #round(): Promise<number> {
+    const { clock, shares, claimer, owner } = this.#parts;
+    if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
+    const room = this.#room();
+    if (room <= 0) {
+      this.#isHungry = true;
+      return sleepMsMax;
+    }
+    const ids = await this.#take(room);
+    if (ids.length === 0) return this.#sleepMs();
+    this.#idleSince = null;
+    const { claimed, lookAt } = await claimer.claim({ queue: this.queue, owner: owner(), ids });
+    for (const task of claimed) this.#begin(task);
+    if (lookAt !== null) this.#nextAt = Math.min(this.#nextAt, lookAt);
+    // Nothing won, and nothing else to take at once: the rows are locked, or another process is at them.
+    return claimed.length === 0 && this.#handed.size === 0 ? Math.max(1, this.#nextAt - clock.now()) : 0;
+  }
+
+  async #take(room: number): Promise<readonly string[]> {
+    const { clock, index } = this.#parts;
+    const now = clock.now();
+    if (this.#handed.size > 0) {
+      const ids = [...this.#handed].slice(0, room);
+      for (const id of ids) this.#handed.delete(id);
+      // As a take would have moved them, so that the index does not hand them out once more.
+      void index.move(ids.map((id) => ({ queue: this.queue, id, at: now + leaseMs }))).catch(() => undefined);
+      return ids;
+    }
+    // What was told until now is answered by this take; what is told while it is under way stays.
+    this.#nextAt = Number.POSITIVE_INFINITY;
+    const taken = await index.take({
+      queue: this.queue,
+      now: now - clock.uncertaintyMs,
+      leaseUntil: now + leaseMs,
+      limit: room,
+    });
+    this.#nextAt = Math.min(this.#nextAt, headAfter(taken, now));
+    this.#isHungry = taken.ids.length >= room;
+    return taken.ids;
+  }
+
+  #sleepMs(): number {
+    const { clock } = this.#parts;
+    if (this.#running === 0) this.#idleSince ??= clock.now();
+    return Math.max(0, Math.min(sleepMsMax, this.#nextAt + clock.uncertaintyMs - clock.now()));
+  }
+
+  #room(): number {
+    return Math.min(this.#parts.shares.slots(this.queue) - this.#running, this.#parts.room());
+  }
+
+  #begin(task: ClaimedTask): void {
+    this.#running += 1;
+    this.#handed.delete(task.id);
+    void this.#parts.fire(task).finally(() => {
+      this.#running -= 1;
+      if (this.#isHungry || this.#handed.size > 0) this.#loop.wake();
+    });
+  }
+}
+
+function headAfter(taken: Taken, now: number): number {
+  if (taken.nextAt === null) return Number.POSITIVE_INFINITY;
+  return taken.nextAt <= now ? now + lockedLookMs : taken.nextAt;
+}

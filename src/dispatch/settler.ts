@@ -1,0 +1,123 @@
+// Owns writing outcomes: by group commit, again until they are written, and the index set by what then stands.
+
+import type { DueIndex } from "../due-index/due-index.ts";
+import { entryHorizonMs } from "../due-index/due-index.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { sleep } from "../runtime/clock.ts";
+import { GroupCommit } from "../runtime/group-commit.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { readStanding } from "../store/claims.ts";
+import type { Database } from "../store/database.ts";
+import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
+import { type Settled, type Settling, settleAttempts } from "../store/settle.ts";
+
+const settlesPerWriteMax = 500;
+/** A row held by a transaction of somebody else, or a lost server, is tried again after this. */
+const lockedRetryMs = 50;
+const unavailableRetryMs = 250;
+
+const unstorable = "What the receiver answered could not be stored";
+
+/** Null: the write did not win the row. */
+type Written = Settled | null | { readonly fault: unknown };
+
+export interface SettlerParts {
+  readonly database: Database;
+  readonly index: DueIndex;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /** A task waits again. */
+  readonly onDue: (queue: string, at: number) => void;
+}
+
+export class Settler {
+  readonly #parts: SettlerParts;
+  readonly #writes: GroupCommit<Settling, Written>;
+
+  constructor(parts: SettlerParts) {
+    this.#parts = parts;
+    this.#writes = new GroupCommit({
+      write: (settlings) => this.#write(settlings),
+      batchMax: settlesPerWriteMax,
+      writersMax: 2,
+    });
+  }
+
+  /**
+   * Writes an attempt's outcome. `saved`; or `superseded`: a newer attempt owns the task, or this very outcome was written by a send
+   * whose answer was lost. Goes on trying while Postgres is away. What the receiver sent and Postgres cannot store is left out, so that
+   * an outcome is never tried in a circle.
+   */
+  async settle(settling: Settling): Promise<"saved" | "superseded"> {
+    while (true) {
+      const written = await this.#try(settling);
+      if (written === "again") continue;
+      if (written !== null) {
+        this.#reindex(settling, written);
+        return "saved";
+      }
+      if (await this.#isSuperseded(settling)) return "superseded";
+      await sleep(lockedRetryMs);
+    }
+  }
+
+  drained(): Promise<void> {
+    return this.#writes.drained();
+  }
+
+  async #try(settling: Settling): Promise<Settled | null | "again"> {
+    try {
+      const written = await this.#writes.add(settling);
+      if (written === null || !("fault" in written)) return written;
+      if (settling.settlement.error === unstorable) throw written.fault;
+      return await this.#try({
+        ...settling,
+        settlement: { ...settling.settlement, error: unstorable, responseSnippet: null },
+      });
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError) && !(error instanceof LockTimeoutError)) throw error;
+      this.#parts.metrics.event("settle.retried");
+      await sleep(unavailableRetryMs);
+      return "again";
+    }
+  }
+
+  /** A row that the server refuses is found by halving, so that it cannot hold up its neighbours. */
+  async #write(settlings: readonly Settling[]): Promise<Written[]> {
+    try {
+      const settled = new Map((await settleAttempts(this.#parts.database, settlings)).map((row) => [row.id, row]));
+      return settlings.map(({ task }) => settled.get(task.id) ?? null);
+    } catch (error) {
+      if (!isDataFault(error)) throw error;
+      if (settlings.length === 1) return [{ fault: error }];
+      const middle = Math.ceil(settlings.length / 2);
+      return [...(await this.#write(settlings.slice(0, middle))), ...(await this.#write(settlings.slice(middle)))];
+    }
+  }
+
+  async #isSuperseded({ task, owner }: Settling): Promise<boolean> {
+    try {
+      const [standing] = await this.#parts.database.query((connection) => readStanding(connection, [task.id]));
+      const isOurs = standing?.state === "running" && standing.attempts === task.attempt && standing.owner === owner;
+      if (!isOurs) this.#parts.metrics.event("settle.superseded");
+      return !isOurs;
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) return false;
+      throw error;
+    }
+  }
+
+  /** The entry follows the row; where this fails, the next look at the entry mends it. */
+  #reindex({ task }: Settling, { id, state, nextAttemptAt }: Settled): void {
+    const { index, clock, onDue } = this.#parts;
+    const { queue } = task;
+    if (state !== "scheduled" || nextAttemptAt > clock.now() + entryHorizonMs) {
+      void index.remove([{ queue, id }]).catch(() => undefined);
+      return;
+    }
+    void index
+      .move([{ queue, id, at: nextAttemptAt }])
+      .catch(() => undefined)
+      .then(() => onDue(queue, nextAttemptAt));
+  }
+}

@@ -1,0 +1,110 @@
+// Owns this dispatcher's shares of the queues' slots, as Postgres has them: asked for when a lane needs them, given up when it does not
+// or others want. A share that sat idle would be lost to the others for a whole lease if this process died.
+
+import type { Log } from "../runtime/log.ts";
+import type { Database } from "../store/database.ts";
+import { acquireSlots, readShares, releaseSlots, type Share } from "../store/shares.ts";
+
+/** A lane asks for this many at least, and for as many again as it uses: a burst has all it may have after a few calls. */
+const slotsAskedMin = 8;
+
+/** What a lane says of itself when shares are handed round. */
+export interface LaneDemand {
+  readonly queue: string;
+  readonly running: number;
+  /** It has due tasks that wait for a slot, or will have soon. */
+  readonly isHungry: boolean;
+}
+
+export interface SharesParts {
+  readonly database: Database;
+  readonly log: Log;
+  /** More slots of a queue are here. */
+  readonly onGranted: (queue: string) => void;
+}
+
+export class Shares {
+  readonly #parts: SharesParts;
+  #owner: string;
+  #slots = new Map<string, number>();
+  /** Where others want slots, how many of its own a lane may use: the rest is given up as calls end. */
+  #caps = new Map<string, number>();
+  readonly #asking = new Set<string>();
+  /** Reads and writes of shares follow one another, so that none overwrites what a later one found. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: SharesParts, owner: string) {
+    this.#parts = parts;
+    this.#owner = owner;
+  }
+
+  /** How many calls of the queue this dispatcher may have in flight. */
+  slots(queue: string): number {
+    return Math.min(this.#slots.get(queue) ?? 0, this.#caps.get(queue) ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Another identity starts without any. */
+  adoptOwner(owner: string): void {
+    this.#owner = owner;
+    this.#slots = new Map();
+    this.#caps = new Map();
+  }
+
+  /** Asks for more slots of a queue that has `running` in flight, in the background; `onGranted` tells. */
+  ask(queue: string, running: number): void {
+    if (this.#asking.has(queue) || this.#caps.has(queue)) return;
+    this.#asking.add(queue);
+    void this.#inTurn(async () => {
+      const owner = this.#owner;
+      const had = this.slots(queue);
+      const slots = await acquireSlots(this.#parts.database, queue, { owner, want: Math.max(slotsAskedMin, running) });
+      if (owner !== this.#owner) return;
+      this.#slots.set(queue, slots);
+      if (slots > had) this.#parts.onGranted(queue);
+    }).finally(() => this.#asking.delete(queue));
+  }
+
+  /** Hands round: gives up what lanes can spare or others want, and asks again for lanes that go hungry. */
+  async rebalance(lanes: ReadonlyMap<string, LaneDemand>): Promise<void> {
+    await this.#inTurn(async () => {
+      const owner = this.#owner;
+      const shares = await this.#parts.database.query((connection) => readShares(connection, owner));
+      if (owner !== this.#owner) return;
+      this.#slots = new Map(shares.map((share) => [share.queue, share.slots]));
+      this.#caps = new Map(
+        shares.filter((share) => share.othersWant > 0).map((share) => [share.queue, evenShare(share)]),
+      );
+      for (const share of shares) await this.#giveUp(share, lanes.get(share.queue));
+    });
+    for (const { queue, running, isHungry } of lanes.values())
+      if (isHungry && this.slots(queue) <= running) this.ask(queue, running);
+  }
+
+  async #giveUp(share: Share, lane: LaneDemand | undefined): Promise<void> {
+    const running = lane?.running ?? 0;
+    const free = share.slots - running;
+    const spare = share.slots - (lane?.isHungry ? Math.max(slotsAskedMin, 2 * running) : 2 * running);
+    const claimedByOthers =
+      share.othersWant > 0 ? share.slots - Math.min(evenShare(share), lane?.isHungry ? share.slots : running) : 0;
+    const beyondLimit = share.total - share.concurrency;
+    const count = Math.min(free, Math.max(spare, claimedByOthers, beyondLimit));
+    if (count <= 0) return;
+    this.#slots.set(share.queue, share.slots - count);
+    await this.#parts.database.query((connection) =>
+      releaseSlots(connection, share.queue, { owner: this.#owner, count }),
+    );
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(work).catch((error: unknown) => {
+      this.#parts.log.debug({ err: error }, "shares.call_failed");
+    });
+    this.#last = turn;
+    return turn;
+  }
+}
+
+/** At least one: with more dispatchers than slots, those that hold one keep it while they need it. */
+function evenShare({ concurrency, holders }: Share): number {
+  return Math.max(1, Math.floor(concurrency / Math.max(1, holders)));
+}

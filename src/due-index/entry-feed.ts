@@ -1,0 +1,55 @@
+// Owns telling the index, and whoever dispatches here, of tasks that callers made or changed: those of one turn of the event loop together.
+
+import { type DueEntry, type DueIndex, entryHorizonMs } from "./due-index.ts";
+
+export interface EntryFeedParts {
+  readonly index: DueIndex;
+  readonly now: () => number;
+  /** A task of the queue is due at `at`, and entered. */
+  readonly onEntered: (queue: string, at: number) => void;
+}
+
+/** All of it is a hint: where a call fails, Postgres has the task, and healing finds it. Nobody waits for it. */
+export class EntryFeed {
+  readonly #parts: EntryFeedParts;
+  #due: DueEntry[] = [];
+  #gone: Omit<DueEntry, "at">[] = [];
+  #isScheduled = false;
+
+  constructor(parts: EntryFeedParts) {
+    this.#parts = parts;
+  }
+
+  due(entries: readonly DueEntry[]): void {
+    const until = this.#parts.now() + entryHorizonMs;
+    for (const entry of entries) {
+      if (entry.at <= until) this.#due.push(entry);
+      // It was put off beyond what the index holds.
+      else this.#gone.push(entry);
+    }
+    this.#schedule();
+  }
+
+  gone(entries: readonly Omit<DueEntry, "at">[]): void {
+    this.#gone.push(...entries);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      void this.#feed(this.#due.splice(0), this.#gone.splice(0));
+    });
+  }
+
+  async #feed(due: readonly DueEntry[], gone: readonly Omit<DueEntry, "at">[]): Promise<void> {
+    const { index, onEntered } = this.#parts;
+    if (gone.length > 0) void index.remove(gone).catch(() => undefined);
+    if (due.length === 0) return;
+    await index.put(due).catch(() => undefined);
+    for (const [queue, entries] of Map.groupBy(due, (entry) => entry.queue))
+      onEntered(queue, Math.min(...entries.map((entry) => entry.at)));
+  }
+}

@@ -1,0 +1,85 @@
+// Owns putting the API together: the routes of the process's role, the security headers, and the end of the line for what no route takes.
+
+import express, { type ErrorRequestHandler, type Express } from "express";
+import helmet from "helmet";
+import { send } from "./answer.ts";
+import { openApiDocument } from "./openapi.ts";
+import type { ApiParts } from "./parts.ts";
+import { ApiProblem, problemAnswer, problemOf } from "./problem.ts";
+import type { Route } from "./route.ts";
+import { acceptRoute } from "./routes/accept.ts";
+import { batchRoute } from "./routes/batch.ts";
+import { bulkRoutes } from "./routes/bulk.ts";
+import { cancelRoutes } from "./routes/cancel.ts";
+import { changeRoutes } from "./routes/change.ts";
+import { documentationRoutes } from "./routes/documentation.ts";
+import { adminRoutes, healthRoutes } from "./routes/operating.ts";
+import { readRoutes } from "./routes/read.ts";
+import { createTaskSchemas } from "./schemas/task-input.ts";
+import { mountRoutes } from "./serve.ts";
+
+/** The whole app of a process: an API with all routes, or, for a dispatcher alone, its health and metrics. It listens to nothing yet. */
+export function createApp(parts: ApiParts): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.set("query parser", "simple");
+  app.set("case sensitive routing", true);
+  app.use(securityHeaders());
+  mountRoutes(app, createRoutes(parts), parts);
+  app.use((request) => {
+    throw new ApiProblem("no-such-route", `Nothing is at ${request.path}.`);
+  });
+  app.use(errorHandler(parts));
+  return app;
+}
+
+/** Every route of a role, the hot path first: Express asks them in turn. */
+export function createRoutes(parts: ApiParts): Route[] {
+  const health = healthRoutes(parts);
+  if (parts.role === "dispatcher") return health;
+  const schemas = createTaskSchemas(parts);
+  let document: string | null = null;
+  const routes: Route[] = [
+    acceptRoute(parts, schemas),
+    batchRoute(parts, schemas),
+    ...bulkRoutes(parts),
+    ...cancelRoutes(parts),
+    ...readRoutes(parts),
+    ...changeRoutes(parts, schemas),
+    ...adminRoutes(parts),
+    ...health,
+    ...documentationRoutes(() => {
+      document ??= openApiDocument(routes, parts.version);
+      return document;
+    }),
+  ];
+  return routes;
+}
+
+/** Answers are data: nothing in them may load, run or be framed. /docs has a policy of its own. TLS, and so HSTS, ends elsewhere. */
+function securityHeaders(): ReturnType<typeof helmet> {
+  return helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] },
+    },
+    strictTransportSecurity: false,
+  });
+}
+
+/** What never reached a route of ours: an unknown path, a method that a path does not take, a URL that cannot be decoded. */
+function errorHandler({ log, metrics }: ApiParts): ErrorRequestHandler {
+  // oxlint-disable-next-line eslint/max-params -- Express knows error handlers by their four parameters.
+  return (error, request, response, next) => {
+    if (response.headersSent) return next(error);
+    const answer = problemAnswer(problemOf(error, log));
+    send(response, answer);
+    metrics.httpRequest({ route: "unmatched", method: knownMethod(request.method), status: answer.status }, 0);
+  };
+}
+
+/** Metrics may not grow with what strangers send. */
+function knownMethod(method: string): string {
+  return ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].includes(method) ? method : "other";
+}

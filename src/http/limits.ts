@@ -1,0 +1,66 @@
+// Owns every limit of the API, each named with its unit; the schemas, the body reader and the OpenAPI document take them from here.
+
+const secondMs = 1_000;
+const minuteMs = 60 * secondMs;
+const dayMs = 24 * 60 * minuteMs;
+
+/** Ten years with their leap days: no span of ten calendar years is longer. */
+export const dueAheadMaxMs = 3_653 * dayMs;
+
+export const urlCharsMax = 2_048;
+export const queueCharsMax = 128;
+/** Characters are Unicode code points. */
+export const keyCharsMax = 512;
+
+/** Of `payload` as the caller wrote it, and of `body`, in UTF-8. */
+export const payloadBytesMax = 256 * 1024;
+export const contentTypeCharsMax = 256;
+
+export const labelsCountMax = 16;
+export const labelNameCharsMax = 128;
+export const labelValueCharsMax = 256;
+
+export const timeoutMinMs = 100;
+export const timeoutMaxMs = 15 * minuteMs;
+export const misfireGraceMinMs = 1;
+export const misfireGraceMaxMs = dueAheadMaxMs;
+export const reschedulesMax = 1_000_000;
+
+export const attemptsMin = 1;
+export const attemptsMax = 100;
+export const retryDelayMaxMs = 30 * dayMs;
+export const retryFactorMin = 1;
+export const retryFactorMax = 100;
+export const retryJitterMax = 1;
+
+export const tombstoneMinMs = 1;
+export const tombstoneMaxMs = 365 * dayMs;
+/** How long a DELETE may wait for an attempt in flight. */
+export const cancelWaitMaxMs = 30 * secondMs;
+
+/** Tasks that one bulk call takes, and so the most ids or keys that one can name. */
+export const bulkCountMax = 10_000;
+export const batchCountMax = 1_000;
+
+export const pageCountDefault = 50;
+export const pageCountMax = 500;
+export const cursorCharsMax = 512;
+
+/** A task's body: 256 KiB of `body` may be written as six times as many bytes of escapes, and the rest needs less than 512 KiB. */
+export const taskBytesMax = 2 * 1024 * 1024;
+export const batchBytesMax = 16 * 1024 * 1024;
+/** 10,000 keys of 512 ASCII characters fit. */
+export const bulkBytesMax = 8 * 1024 * 1024;
+export const confirmBytesMax = 16 * 1024;
+
+/** Versions and attempt numbers are a Postgres `integer`. */
+export const integerMax = 2_147_483_647;
+export const idempotencyKeyCharsMax = 255;
+
+/** What Retry-After says: a store that was lost is usually back within seconds, a lock within one. */
+export const unavailableRetryAfterSeconds = 2;
+export const lockedRetryAfterSeconds = 1;
+export const inProgressRetryAfterSeconds = 1;
+
+/** Faults that one answer lists: a caller that made more has made the same one over and over. */
+export const faultsMax = 1_000;

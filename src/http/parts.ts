@@ -1,0 +1,120 @@
+// Owns what the API asks of the rest of Lapse: service.ts hands it objects that satisfy this.
+
+import type { IdempotencyScope, StoredAnswer } from "../intake/idempotency.ts";
+import type {
+  AcceptOutcome,
+  BulkFilter,
+  BulkOutcome,
+  CancelOutcome,
+  ChangeOutcome,
+  ConfirmOutcome,
+  TaskRef,
+} from "../intake/outcomes.ts";
+import type { Log } from "../runtime/log.ts";
+import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-filter.ts";
+import type { NewTask, TaskChanges } from "../task/new-task.ts";
+import type { Attempt, Task } from "../task/task.ts";
+
+/** What `acceptOnce` came to: the answer to give (perhaps the first one again), or why there is none. */
+export type OnceOutcome =
+  | { readonly kind: "answered"; readonly answer: StoredAnswer; readonly replayed: boolean }
+  | { readonly kind: "mismatch" }
+  | { readonly kind: "in-progress" };
+
+export interface IntakePart {
+  /** Joins the next group commit. */
+  accept(task: NewTask): Promise<AcceptOutcome>;
+  /** One outcome a task, in order. Atomic: one transaction; where any outcome is `conflict` or `locked`, nothing was stored. */
+  acceptMany(tasks: readonly NewTask[], options: { atomic: boolean }): Promise<AcceptOutcome[]>;
+  /**
+   * Accepts under an Idempotency-Key, in the tasks' own transaction. `render` turns the outcomes into the answer that is kept (only 2xx
+   * and 409). Replays it, or reports a different body or a request still in progress.
+   */
+  acceptOnce(
+    tasks: readonly NewTask[],
+    options: { atomic: boolean; idempotency: IdempotencyScope },
+    render: (outcomes: AcceptOutcome[]) => StoredAnswer,
+  ): Promise<OnceOutcome>;
+  /** `waitMs` is how long to wait for an attempt in flight; 0 answers at once. */
+  cancel(ref: TaskRef, waitMs: number): Promise<CancelOutcome>;
+  confirm(id: string, attempt: number): Promise<ConfirmOutcome>;
+  change(id: string, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome>;
+  pause(id: string): Promise<ChangeOutcome>;
+  resume(id: string): Promise<ChangeOutcome>;
+  run(id: string): Promise<ChangeOutcome>;
+  retry(id: string): Promise<ChangeOutcome>;
+  cancelMany(filter: BulkFilter, options: { tombstoneMs: number | null; dryRun: boolean }): Promise<BulkOutcome>;
+  pauseMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
+  resumeMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
+  retryMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
+}
+
+/** Null means that there is no such task. */
+export interface TasksPart {
+  read(id: string): Promise<Task | null>;
+  /** The live task with that key, else the newest. */
+  readByKey(queue: string, key: string): Promise<Task | null>;
+  list(filter: TaskFilter, page: { order: TaskOrder; limit: number; after: TaskCursor | null }): Promise<TaskPage>;
+  /** Oldest first. */
+  attempts(id: string): Promise<Attempt[] | null>;
+}
+
+/** One queue's equation: `accepted` equals the sum of the others. */
+export interface AuditQueue {
+  readonly queue: string;
+  readonly accepted: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly missed: number;
+  readonly live: number;
+  readonly pruned: number;
+}
+
+export interface Audit {
+  readonly balanced: boolean;
+  readonly queues: readonly AuditQueue[];
+  readonly overdueCount: number;
+  readonly overdue: readonly { readonly id: string; readonly queue: string; readonly dueAt: number }[];
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly degraded: boolean;
+  /** What was looked at, and what was found: `postgres: "ok"`. */
+  readonly checks: Readonly<Record<string, string>>;
+  /** Tasks held back by LAPSE_CATCH_UP until a bulk resume. */
+  readonly held?: number;
+}
+
+export interface MetricsPart {
+  text(): Promise<{ readonly contentType: string; readonly body: string }>;
+  /** `route` is the path's template, or `unmatched`. */
+  httpRequest(labels: { route: string; method: string; status: number }, durationMs: number): void;
+}
+
+/** The rule of contract.md section 8: with a key it is asked for; without one the API is open, on loopback alone. */
+export interface AccessRule {
+  readonly apiKey: string | null;
+  readonly loopbackOnly: boolean;
+}
+
+export interface ApiParts {
+  readonly intake: IntakePart;
+  readonly tasks: TasksPart;
+  audit(): Promise<Audit>;
+  readiness(): Promise<Readiness>;
+  readonly metrics: MetricsPart;
+  signingSecrets(): Promise<readonly string[]>;
+  readonly confirmToken: { verify(token: string, id: string, attempt: number): boolean };
+  /** What is wrong with a webhook's URL, or null. */
+  checkUrl(url: string): string | null;
+  /** What is wrong with a webhook's headers, each fault with the header's name. */
+  checkHeaders(headers: Record<string, string>): { name: string; message: string }[];
+  /** Postgres's time, in ms since the Unix epoch. */
+  readonly clock: { now(): number };
+  readonly log: Log;
+  readonly access: AccessRule;
+  readonly version: string;
+  readonly role: "all" | "api" | "dispatcher";
+}

@@ -1,0 +1,93 @@
+// Owns how tasks and attempts are written as JSON text. By hand, since the payload is spliced in as the caller wrote it: through
+// JSON.stringify it would lose its digits.
+
+import type { BulkOutcome } from "../intake/outcomes.ts";
+import { formatDuration } from "../task/duration.ts";
+import type { Attempt, RetryPolicy, Task, TaskBody } from "../task/task.ts";
+import type { Audit } from "./parts.ts";
+import { unreachable } from "./unreachable.ts";
+
+/** RFC 3339, UTC, milliseconds. A fraction of a millisecond is rounded up, as everywhere. */
+export function renderInstant(at: number): string {
+  return new Date(Math.ceil(at)).toISOString();
+}
+
+/** The task of contract.md section 2, members in its order. */
+export function renderTask(task: Task): string {
+  const key = task.key === null ? "null" : JSON.stringify(task.key);
+  const misfireGrace = task.misfireGraceMs === null ? "null" : `"${formatDuration(task.misfireGraceMs)}"`;
+  const scheduleId = task.scheduleId === null ? "null" : `"${task.scheduleId}"`;
+  const lastAttempt = task.lastAttempt === null ? "null" : renderAttempt(task.lastAttempt);
+  return `{"id":"${task.id}","queue":"${task.queue}","key":${key},"state":"${task.state}",${renderTimes(task)},"url":${JSON.stringify(
+    task.url,
+  )},"method":"${task.method}","headers":${JSON.stringify(task.headers)},${renderBody(task.body)},"timeout":"${formatDuration(
+    task.timeoutMs,
+  )}","retry":${renderRetry(task.retry)},"misfireGrace":${misfireGrace},"delivery":"${task.delivery}","maxReschedules":${
+    task.maxReschedules
+  },"labels":${JSON.stringify(task.labels)},"scheduleId":${scheduleId},"attempts":${task.attempts},"cancelRequested":${
+    task.cancelRequested
+  },"version":${task.version},"lastAttempt":${lastAttempt}}`;
+}
+
+export function renderAttempt(attempt: Attempt): string {
+  return JSON.stringify({
+    number: attempt.number,
+    startedAt: renderInstant(attempt.startedAt),
+    finishedAt: attempt.finishedAt === null ? null : renderInstant(attempt.finishedAt),
+    latenessMs: attempt.latenessMs,
+    durationMs: attempt.durationMs,
+    outcome: attempt.outcome,
+    status: attempt.status,
+    error: attempt.error,
+    responseSnippet: attempt.responseSnippet,
+  });
+}
+
+/** `{ items, nextCursor }`, or without the cursor where it is undefined. */
+export function renderItems(items: readonly string[], nextCursor?: string | null): string {
+  const cursor = nextCursor === undefined ? "" : `,"nextCursor":${JSON.stringify(nextCursor)}`;
+  return `{"items":[${items.join(",")}]${cursor}}`;
+}
+
+/** `{ cancelled, notCancelled }` and the like; `more` only where there are others. */
+export function renderBulk(
+  outcome: BulkOutcome,
+  names: { done: string; notDone: string; tombstones?: string },
+): string {
+  return JSON.stringify({
+    [names.done]: outcome.done,
+    [names.notDone]: outcome.notDone,
+    ...(names.tombstones === undefined ? {} : { [names.tombstones]: outcome.tombstones }),
+    ...(outcome.more ? { more: true } : {}),
+  });
+}
+
+export function renderAudit(audit: Audit): string {
+  const overdue = audit.overdue.map((task) => ({ ...task, dueAt: renderInstant(task.dueAt) }));
+  return JSON.stringify({ ...audit, overdue });
+}
+
+function renderTimes(task: Task): string {
+  const finishedAt = task.finishedAt === null ? "null" : `"${renderInstant(task.finishedAt)}"`;
+  const [dueAt, nextAttemptAt] = [renderInstant(task.dueAt), renderInstant(task.nextAttemptAt)];
+  const [createdAt, updatedAt] = [renderInstant(task.createdAt), renderInstant(task.updatedAt)];
+  return `"dueAt":"${dueAt}","nextAttemptAt":"${nextAttemptAt}","createdAt":"${createdAt}","updatedAt":"${updatedAt}","finishedAt":${finishedAt}`;
+}
+
+function renderBody(body: TaskBody): string {
+  switch (body.kind) {
+    case "none":
+      return '"payload":null';
+    case "payload":
+      return `"payload":${body.json}`;
+    case "raw":
+      return `"payload":null,"body":${JSON.stringify(body.text)},"contentType":${JSON.stringify(body.contentType)}`;
+    default:
+      return unreachable(body);
+  }
+}
+
+function renderRetry({ maxAttempts, backoff, minDelayMs, maxDelayMs, factor, jitter }: RetryPolicy): string {
+  const delays = `"minDelay":"${formatDuration(minDelayMs)}","maxDelay":"${formatDuration(maxDelayMs)}"`;
+  return `{"maxAttempts":${maxAttempts},"backoff":"${backoff}",${delays},"factor":${factor},"jitter":${jitter}}`;
+}

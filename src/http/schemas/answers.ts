@@ -1,0 +1,153 @@
+// Owns the shapes of answers, for the OpenAPI document; render.ts writes them, and a test reads what it wrote by these.
+
+import { z } from "zod";
+import "zod-openapi";
+import { attemptOutcomes, httpMethods, taskStates } from "../../task/task.ts";
+
+const instant = z
+  .string()
+  .meta({ override: { type: "string", format: "date-time" }, example: "2026-11-21T02:30:00.000Z" });
+const duration = z.string().meta({ description: "An ISO 8601 duration.", example: "PT30S" });
+const strings = z.record(z.string(), z.string());
+const count = z.int().min(0);
+
+export const attemptAnswer = z
+  .strictObject({
+    number: count,
+    startedAt: instant,
+    finishedAt: instant.nullable(),
+    latenessMs: z
+      .number()
+      .meta({ description: "Of the first attempt from `dueAt`, of later ones from their `nextAttemptAt`." }),
+    durationMs: z.number().nullable(),
+    outcome: z.enum(attemptOutcomes).nullable().meta({
+      description:
+        "Null while it runs. `refused`: no connection; `blocked`: the address is not allowed; `lost`: the process that made it died.",
+    }),
+    status: z.int().min(100).max(599).nullable().meta({ description: "The HTTP status of the answer." }),
+    error: z.string().nullable(),
+    responseSnippet: z.string().nullable().meta({ description: "Up to 1 KiB of the answer." }),
+  })
+  .meta({ id: "Attempt" });
+
+export const taskAnswer = z
+  .strictObject({
+    id: z.string().meta({ override: { type: "string", format: "uuid" } }),
+    queue: z.string(),
+    key: z.string().nullable(),
+    state: z.enum(taskStates),
+    dueAt: instant,
+    nextAttemptAt: instant,
+    createdAt: instant,
+    updatedAt: instant,
+    finishedAt: instant.nullable(),
+    url: z.string(),
+    method: z.enum(httpMethods),
+    headers: strings,
+    payload: z.unknown().meta({ description: "As it was written, or null where there is none." }),
+    body: z.string().optional().meta({ description: "Where the task has a raw body in place of a payload." }),
+    contentType: z.string().optional().meta({ description: "Of `body`." }),
+    timeout: duration,
+    retry: z
+      .strictObject({
+        maxAttempts: count,
+        backoff: z.enum(["exponential", "fixed"]),
+        minDelay: duration,
+        maxDelay: duration,
+        factor: z.number(),
+        jitter: z.number(),
+      })
+      .meta({ id: "Retry" }),
+    misfireGrace: duration.nullable(),
+    delivery: z.enum(["at-least-once", "at-most-once"]),
+    maxReschedules: count.nullable(),
+    labels: strings,
+    scheduleId: z.string().nullable(),
+    attempts: count.meta({ description: "Attempts begun; never starts again." }),
+    cancelRequested: z.boolean(),
+    version: count.meta({ description: "For `If-Match`." }),
+    lastAttempt: attemptAnswer.nullable(),
+  })
+  .meta({ id: "Task" });
+
+export const taskPageAnswer = z
+  .strictObject({
+    items: z.array(taskAnswer),
+    nextCursor: z.string().nullable().meta({ description: "Null on the last page." }),
+  })
+  .meta({ id: "TaskPage" });
+
+export const attemptsAnswer = z.strictObject({ items: z.array(attemptAnswer) }).meta({ id: "Attempts" });
+
+export const problemAnswerBody = z
+  .looseObject({
+    type: z.string().meta({ example: "urn:lapse:problem:key-conflict" }),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    detail: z.string(),
+    errors: z
+      .array(
+        z.strictObject({
+          path: z.string().meta({ description: "A JSON pointer.", example: "/retry/maxAttempts" }),
+          message: z.string(),
+        }),
+      )
+      .optional(),
+  })
+  .meta({ id: "Problem", description: "RFC 9457. `type` is stable; further members depend on it." });
+
+const batchItem = z.union([
+  z.strictObject({ status: z.int().min(200).max(299), task: taskAnswer }),
+  z.strictObject({ status: z.int().min(400).max(599), problem: problemAnswerBody }),
+]);
+
+export const batchAnswer = z.strictObject({ items: z.array(batchItem) }).meta({ id: "BatchResult" });
+
+const ids = z.array(z.string());
+const refusal = z.strictObject({ id: z.string(), state: z.enum(taskStates) }).meta({ id: "Refusal" });
+const more = z.literal(true).optional().meta({ description: "The call reached its 10,000 tasks, and others match." });
+
+export const cancelledAnswer = z
+  .strictObject({ cancelled: ids, notCancelled: z.array(refusal), tombstones: z.array(z.string()), more })
+  .meta({ id: "BulkCancelled" });
+export const pausedAnswer = z
+  .strictObject({ paused: ids, notPaused: z.array(refusal), more })
+  .meta({ id: "BulkPaused" });
+export const resumedAnswer = z
+  .strictObject({ resumed: ids, notResumed: z.array(refusal), more })
+  .meta({ id: "BulkResumed" });
+export const retriedAnswer = z
+  .strictObject({ retried: ids, notRetried: z.array(z.strictObject({ ...refusal.shape, reason: z.string() })), more })
+  .meta({ id: "BulkRetried" });
+
+export const auditAnswer = z
+  .strictObject({
+    balanced: z.boolean(),
+    queues: z.array(
+      z.strictObject({
+        queue: z.string(),
+        accepted: count,
+        succeeded: count,
+        failed: count,
+        cancelled: count,
+        missed: count,
+        live: count,
+        pruned: count,
+      }),
+    ),
+    overdueCount: count,
+    overdue: z
+      .array(z.strictObject({ id: z.string(), queue: z.string(), dueAt: instant }))
+      .meta({ description: "The first 1,000." }),
+  })
+  .meta({ id: "Audit", description: "`accepted` equals the sum of the others." });
+
+export const aliveAnswer = z.strictObject({ status: z.literal("alive") });
+export const readyAnswer = z
+  .strictObject({
+    status: z.enum(["ready", "degraded"]),
+    checks: strings,
+    held: count.optional().meta({ description: "Tasks held back by LAPSE_CATCH_UP until a bulk resume." }),
+  })
+  .meta({ id: "Readiness" });
+export const secretsAnswer = z.strictObject({ secrets: z.array(z.string()) }).meta({ id: "SigningSecrets" });

@@ -1,0 +1,221 @@
+// Owns what a task may be made of: the body of POST /v1/tasks, each item of a batch, and the body of PATCH. All faults are found at once.
+
+import { z } from "zod";
+import "zod-openapi";
+import { formatDuration } from "../../task/duration.ts";
+import { httpMethods, type RetryPolicy } from "../../task/task.ts";
+import * as limits from "../limits.ts";
+import type { ApiParts } from "../parts.ts";
+import { resolveLocal, type WrittenTime } from "../times.ts";
+import {
+  durationField,
+  durationOr,
+  evenWithFaults,
+  labelsField,
+  queueName,
+  stringMap,
+  taskKey,
+  timeField,
+  timezoneField,
+  wholeNumber,
+} from "./fields.ts";
+
+/** What the schemas ask of the rest: the sender's own rules for URLs and headers, and Postgres's time. */
+export type TaskRules = Pick<ApiParts, "checkUrl" | "checkHeaders" | "clock">;
+
+/** Left out, a field of `retry` is this; the whole is a task's policy until queues have their own. */
+export const retryDefaults: RetryPolicy = {
+  maxAttempts: 10,
+  backoff: "exponential",
+  minDelayMs: 5_000,
+  maxDelayMs: 21_600_000,
+  factor: 3,
+  jitter: 0.2,
+};
+
+export const timeoutDefaultMs = 30_000;
+
+const timeoutLimits = { minMs: limits.timeoutMinMs, maxMs: limits.timeoutMaxMs };
+const timeoutWords = "Of one attempt, from connecting to the last byte of the answer.";
+const retryDelay = { minMs: 0, maxMs: limits.retryDelayMaxMs };
+
+const retryField = z
+  .strictObject({
+    maxAttempts: wholeNumber(limits.attemptsMin, limits.attemptsMax).default(retryDefaults.maxAttempts).meta({
+      description: "Attempts in all, the first one too.",
+    }),
+    backoff: z.enum(["exponential", "fixed"]).default(retryDefaults.backoff),
+    minDelay: durationOr(retryDefaults.minDelayMs, retryDelay, "The wait before the second attempt."),
+    maxDelay: durationOr(retryDefaults.maxDelayMs, retryDelay, "No wait is longer."),
+    factor: z.number().min(limits.retryFactorMin).max(limits.retryFactorMax).default(retryDefaults.factor).meta({
+      description: "What each wait is multiplied by to get the next.",
+    }),
+    jitter: z.number().min(0).max(limits.retryJitterMax).default(retryDefaults.jitter).meta({
+      description: "The share of each wait that is left to chance.",
+    }),
+  })
+  .transform(({ minDelay, maxDelay, ...rest }, context): RetryPolicy => {
+    if (minDelay > maxDelay) {
+      const message = `must not be more than maxDelay (${formatDuration(maxDelay)})`;
+      context.addIssue({ code: "custom", path: ["minDelay"], message });
+    }
+    return { ...rest, minDelayMs: minDelay, maxDelayMs: maxDelay };
+  })
+  .meta({
+    id: "RetryInput",
+    description: "Fields left out take their defaults. minDelay must not be more than maxDelay.",
+  });
+
+/** RFC 9110 section 8.3: type/subtype, then parameters; only visible ASCII, spaces and tabs. */
+const contentTypeForm = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+\/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;[\t\x20-\x7e]*)?$/;
+
+function definitionFields(rules: TaskRules) {
+  const url = z
+    .string()
+    .min(1)
+    .max(limits.urlCharsMax)
+    .superRefine((text, context) => {
+      const fault = rules.checkUrl(text);
+      if (fault !== null) context.addIssue({ code: "custom", message: fault });
+    })
+    .meta({ description: "The http or https URL that is called.", example: "https://shop.example/hooks/cancel-order" });
+  const headers = stringMap((map) =>
+    rules.checkHeaders(map).map(({ name, message }) => ({ path: [name], message })),
+  ).meta({
+    description:
+      "Sent with the call. Hop-by-hop headers, `host`, `content-length`, `webhook-*` and `lapse-*` are refused.",
+    override: { type: "object", additionalProperties: { type: "string" } },
+    example: { "x-shop": "main" },
+  });
+  return {
+    url,
+    dueAt: timeField(
+      "When it is due: RFC 3339 with an offset, or a local time of `timezone`. In the past means now.",
+    ).optional(),
+    delay: durationField(
+      { minMs: 0, maxMs: limits.dueAheadMaxMs },
+      "How long from receipt it is due; instead of `dueAt`.",
+    ).optional(),
+    timezone: timezoneField.optional(),
+    headers,
+    payload: z
+      .unknown()
+      .optional()
+      .meta({
+        description:
+          "Any JSON value, sent as it was written: numbers keep every digit, members their order. Up to 256 KiB. NUL and lone surrogates are refused.",
+        example: { orderId: 1042 },
+      }),
+    body: z
+      .string()
+      .optional()
+      .meta({ description: "A raw string, instead of `payload`; up to 256 KiB. Needs `contentType`." }),
+    contentType: z
+      .string()
+      .max(limits.contentTypeCharsMax)
+      .regex(contentTypeForm, { error: "must be a media type, such as text/plain; charset=utf-8" })
+      .optional()
+      .meta({ description: "Of `body`.", example: "text/plain; charset=utf-8" }),
+    labels: labelsField({ emptyAllowed: true, description: "For filtering and bulk calls." }),
+  };
+}
+
+/** The schemas of a task's fields; made once, with the rules that the sender brings. */
+export function createTaskSchemas(rules: TaskRules) {
+  const fields = definitionFields(rules);
+  const newTask = z
+    .strictObject({
+      ...fields,
+      queue: queueName.default("default"),
+      key: taskKey.nullable().default(null).meta({ description: "Unique among the live tasks of the queue." }),
+      onConflict: z.enum(["reject", "keep", "replace"]).default("reject").meta({
+        description:
+          "What a live task with the same key means. `reject`: 409, but the very same request again is 200 with the first task. `keep`: 200 with the task that stands. `replace`: the standing task takes the new definition and due time; a running one is refused.",
+      }),
+      method: z.enum(httpMethods).default("POST"),
+      headers: fields.headers.default({}),
+      timeout: durationOr(timeoutDefaultMs, timeoutLimits, timeoutWords),
+      retry: retryField.optional(),
+      misfireGrace: durationField(
+        { minMs: limits.misfireGraceMinMs, maxMs: limits.misfireGraceMaxMs },
+        "Found later than this after its due time, the task is `missed` and not fired.",
+      )
+        .nullable()
+        .default(null),
+      delivery: z.enum(["at-least-once", "at-most-once"]).default("at-least-once").meta({
+        description: "`at-most-once`: only an attempt that never left is tried again.",
+      }),
+      maxReschedules: wholeNumber(0, limits.reschedulesMax).nullable().default(null).meta({
+        description: "How often the receiver may reschedule; one more ends the task `failed`.",
+      }),
+      labels: fields.labels.default({}),
+    })
+    .superRefine((input, context) => acrossFields(input, context, rules), evenWithFaults)
+    .meta({ id: "NewTask" });
+  const taskChanges = z
+    .strictObject({
+      ...fields,
+      url: fields.url.optional(),
+      headers: fields.headers.optional(),
+      timeout: durationField(timeoutLimits, timeoutWords).optional(),
+      retry: retryField.optional(),
+      labels: fields.labels.optional(),
+    })
+    .superRefine((input, context) => {
+      acrossFields(input, context, rules);
+      if (Object.keys(input).length === 0)
+        context.addIssue({ code: "custom", message: "must change at least one field" });
+    }, evenWithFaults)
+    .meta({
+      id: "TaskChanges",
+      description: "Each field given takes the place of the standing one as a whole, `retry` and `headers` too.",
+    });
+  return { newTask, taskChanges };
+}
+
+export type TaskSchemas = ReturnType<typeof createTaskSchemas>;
+export type NewTaskInput = z.output<TaskSchemas["newTask"]>;
+export type TaskChangesInput = z.output<TaskSchemas["taskChanges"]>;
+
+/** A field with a fault of its own may hold anything: of most only the presence counts. */
+interface AcrossInput {
+  readonly dueAt?: WrittenTime | undefined;
+  readonly delay?: unknown;
+  readonly timezone?: string | undefined;
+  readonly payload?: unknown;
+  readonly body?: unknown;
+  readonly contentType?: unknown;
+}
+
+/** What no field can see alone. */
+function acrossFields(input: AcrossInput, context: z.core.$RefinementCtx, rules: TaskRules): void {
+  const fault = (field: keyof AcrossInput, message: string) =>
+    context.addIssue({ code: "custom", path: [field], message });
+  if (input.dueAt !== undefined && input.delay !== undefined) fault("delay", "must not be given together with dueAt");
+  checkDueAt(input, fault, rules);
+  if (input.payload !== undefined && input.body !== undefined) fault("body", "must not be given together with payload");
+  if (input.body !== undefined && input.contentType === undefined) fault("contentType", "is required with body");
+  if (input.body === undefined && input.contentType !== undefined) fault("contentType", "is allowed only with body");
+}
+
+function checkDueAt(
+  input: AcrossInput,
+  fault: (field: keyof AcrossInput, message: string) => void,
+  rules: TaskRules,
+): void {
+  const { dueAt, timezone } = input;
+  const local = typeof dueAt === "object" && dueAt.kind === "local" ? dueAt.time : null;
+  const isInstant = typeof dueAt === "object" && dueAt.kind === "instant";
+  if (timezone !== undefined && (dueAt === undefined || isInstant)) {
+    fault("timezone", "is allowed only with a dueAt in local time, without an offset");
+  }
+  const resolved = isInstant ? { at: dueAt.at } : local === null ? null : resolveLocal(local, zoneOf(timezone));
+  if (resolved === null) return;
+  if ("error" in resolved) fault("dueAt", resolved.error);
+  else if (resolved.at - rules.clock.now() > limits.dueAheadMaxMs) fault("dueAt", "must be at most 10 years ahead");
+}
+
+/** A zone that is no zone has its own fault already; the rest of the time is then looked at in UTC. */
+function zoneOf(timezone: string | undefined): string {
+  return timezone !== undefined && timezoneField.safeParse(timezone).success ? timezone : "UTC";
+}

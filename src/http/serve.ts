@@ -1,0 +1,91 @@
+// Owns the way of a request through a route: guard, admit, read, check, handle, answer. Whatever is thrown becomes a problem here.
+
+import type { Router } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createGate, type Gate } from "./access.ts";
+import { type Answer, send } from "./answer.ts";
+import { isWithin, type JsonBody, readJson } from "./body.ts";
+import { faultsOf } from "./faults.ts";
+import type { ApiParts } from "./parts.ts";
+import { ApiProblem, type Fault, problemAnswer, problemOf, validationFailed } from "./problem.ts";
+import { readQuery } from "./query.ts";
+import type { Call, Route } from "./route.ts";
+
+type ServingParts = Pick<ApiParts, "access" | "clock" | "log" | "metrics">;
+type ExpressRequest = IncomingMessage & { readonly params: Call["params"] };
+
+/** Gives each route's path to the router, with a 405 for the methods it does not take. */
+export function mountRoutes(router: Pick<Router, "route">, routes: readonly Route[], parts: ServingParts): void {
+  const gate = createGate(parts.access);
+  for (const [path, members] of Map.groupBy(routes, (route) => route.path)) {
+    const mounted = router.route(expressPath(path));
+    for (const route of members) {
+      mounted[route.method]((request, response) =>
+        serve(route, { parts, gate }, { request: request as unknown as ExpressRequest, response }),
+      );
+    }
+    const allow = members
+      .flatMap(({ method }) => (method === "get" ? ["GET", "HEAD"] : [method.toUpperCase()]))
+      .join(", ");
+    mounted.all(() => {
+      throw new ApiProblem("method-not-allowed", { detail: `It takes ${allow}.`, headers: { allow } });
+    });
+  }
+}
+
+/** `/v1/tasks/{id}` is `/v1/tasks/:id` to Express, where braces mean that a part is optional. */
+export function expressPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ":$1");
+}
+
+interface Serving {
+  readonly parts: ServingParts;
+  readonly gate: Gate;
+}
+
+interface Exchange {
+  readonly request: ExpressRequest;
+  readonly response: ServerResponse;
+}
+
+async function serve(route: Route, { parts, gate }: Serving, { request, response }: Exchange): Promise<void> {
+  const startedAt = parts.clock.now();
+  const answer = await answerOf(route, gate, request).catch((error: unknown) =>
+    problemAnswer(problemOf(error, parts.log)),
+  );
+  send(response, answer);
+  const labels = { route: route.path, method: route.method.toUpperCase(), status: answer.status };
+  parts.metrics.httpRequest(labels, Math.max(0, parts.clock.now() - startedAt));
+}
+
+async function answerOf(route: Route, gate: Gate, request: ExpressRequest): Promise<Answer> {
+  gate.guard(request.method, request.headers);
+  const caller = gate.admit(request.headers, route.access);
+  const url = request.url ?? "";
+  const query = route.query === undefined ? undefined : readQuery(url, route.query);
+  const json = route.body === undefined ? null : await readJson(request, route.body.bytesMax);
+  const { body, itemFaults } = json === null || route.body === undefined ? noBody : checkBody(json, route.body);
+  return route.handle({
+    params: request.params,
+    query,
+    body,
+    bodyText: json?.text ?? "",
+    itemFaults,
+    url,
+    headers: request.headers,
+    rawHeaders: request.rawHeaders,
+    caller,
+  });
+}
+
+const noBody = { body: undefined, itemFaults: [] };
+
+/** All faults at once: those that the schema finds, and strings that cannot be stored. */
+function checkBody(json: JsonBody, rule: NonNullable<Route["body"]>): { body: unknown; itemFaults: readonly Fault[] } {
+  const { itemsAt } = rule;
+  const isItemFault = (fault: Fault): boolean => itemsAt !== undefined && isWithin(fault, [itemsAt]);
+  const own = json.faults.filter((fault) => !isItemFault(fault));
+  const read = rule.schema.safeParse(json.value);
+  if (read.success && own.length === 0) return { body: read.data, itemFaults: json.faults.filter(isItemFault) };
+  throw validationFailed([...(read.success ? [] : faultsOf(read.error)), ...own]);
+}

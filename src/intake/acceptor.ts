@@ -1,0 +1,214 @@
+// Owns accepting: how new tasks become rows, alone, in a flush with others, or all or none.
+
+import { v7 as uuidv7 } from "uuid";
+import type { Clock } from "../runtime/clock.ts";
+import { sleep } from "../runtime/clock.ts";
+import { GroupCommit } from "../runtime/group-commit.ts";
+import {
+  type Arrival,
+  acceptedTask,
+  findStanding,
+  insertArrivals,
+  insertArrivalsIn,
+  removeSpentTombstone,
+  replaceTask,
+} from "../store/accept.ts";
+import type { Connection, Database } from "../store/database.ts";
+import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
+import type { KnownQueues } from "../store/queues.ts";
+import { toTasks, type TaskRow } from "../store/task-rows.ts";
+import type { DueTime, NewTask } from "../task/new-task.ts";
+import type { AcceptOutcome } from "./outcomes.ts";
+import type { IntakeSignals } from "./signals.ts";
+
+/** Tasks a flush writes at most; beyond a few hundred rows the statement's time grows with them. */
+const flushTasksMax = 500;
+/** A flush whose answer was lost is sent again this often, so that a short break in the connection costs no caller an error. */
+const resendsMax = 3;
+const resendPauseMs = 100;
+/** How often a key may change hands under a single accept before the caller is told to try again. */
+const looksMax = 10;
+
+/** What a flush leads to for one of its tasks: stored, or in need of a look of its own (its key is taken, or locked). */
+type Flushed = "stored" | "look" | { readonly fault: unknown };
+
+export interface AcceptorParts {
+  readonly database: Database;
+  readonly queues: KnownQueues;
+  readonly clock: Clock;
+  readonly signals: IntakeSignals;
+}
+
+export class Acceptor {
+  readonly #parts: AcceptorParts;
+  readonly #flushes: GroupCommit<Arrival, Flushed>;
+
+  constructor(parts: AcceptorParts) {
+    this.#parts = parts;
+    this.#flushes = new GroupCommit({
+      write: (arrivals) => this.#flush(arrivals),
+      batchMax: flushTasksMax,
+      writersMax: 2,
+      conflictName: ({ task }) => (task.key === null ? null : `${task.queue} ${task.key}`),
+    });
+  }
+
+  /** Accepts one task in a flush with whatever waits beside it. Resolves once it is committed. */
+  async accept(task: NewTask): Promise<AcceptOutcome> {
+    await this.#parts.queues.ensure([task.queue]);
+    const arrival = this.#arrive(task);
+    const flushed = await this.#flushes.add(arrival);
+    if (flushed === "stored") return this.#signalled({ kind: "created", task: acceptedTask(arrival, "scheduled") });
+    if (flushed !== "look") throw flushed.fault;
+    return this.#signalled(await this.#acceptSingly(arrival));
+  }
+
+  /** Accepts all or none, in one transaction; where an outcome is a conflict, nothing was stored. */
+  async acceptAtomically(tasks: readonly NewTask[]): Promise<AcceptOutcome[]> {
+    await this.ensureQueues(tasks);
+    let outcomes: AcceptOutcome[] = [];
+    try {
+      await this.#parts.database.transaction(async (trx) => {
+        outcomes = await this.acceptIn(trx, tasks);
+        if (outcomes.some((outcome) => outcome.kind === "conflict")) throw new RefusedBatch();
+      });
+    } catch (error) {
+      if (error instanceof LockTimeoutError) return tasks.map(() => ({ kind: "locked" }));
+      if (!(error instanceof RefusedBatch)) throw error;
+      return outcomes;
+    }
+    return outcomes.map((outcome) => this.#signalled(outcome));
+  }
+
+  /** Makes the queues' rows, before a transaction that needs them. */
+  ensureQueues(tasks: readonly NewTask[]): Promise<void> {
+    return this.#parts.queues.ensure(tasks.map((task) => task.queue));
+  }
+
+  /** Accepts within a transaction under way; the caller signals after its commit. */
+  async acceptIn(trx: Connection, tasks: readonly NewTask[]): Promise<AcceptOutcome[]> {
+    const arrivals = tasks.map((task) => this.#arrive(task));
+    const stored = await insertArrivalsIn(trx, arrivals, "scheduled");
+    const outcomes: AcceptOutcome[] = [];
+    for (const arrival of arrivals) {
+      if (stored.has(arrival.id)) outcomes.push({ kind: "created", task: acceptedTask(arrival, "scheduled") });
+      else outcomes.push(await this.#look(trx, arrival));
+    }
+    return outcomes;
+  }
+
+  /** Tells what a committed outcome means for the index. */
+  signal(outcomes: readonly AcceptOutcome[]): void {
+    for (const outcome of outcomes) this.#signalled(outcome);
+  }
+
+  drained(): Promise<void> {
+    return this.#flushes.drained();
+  }
+
+  #arrive(task: NewTask): Arrival {
+    const createdAt = this.#parts.clock.after(0);
+    return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: this.#dueAt(task.due) };
+  }
+
+  #dueAt(due: DueTime): number {
+    return due.kind === "at" ? Math.ceil(due.at) : this.#parts.clock.after(due.delayMs);
+  }
+
+  /**
+   * Writes a flush. A row or key that a stranger's transaction holds must not hold up the others: those without a key are written at once,
+   * those with one looked at singly. A row that the server refuses is found by halving.
+   */
+  async #flush(arrivals: readonly Arrival[]): Promise<Flushed[]> {
+    try {
+      const stored = await this.#send(arrivals);
+      return arrivals.map((arrival) => (stored.has(arrival.id) ? "stored" : "look"));
+    } catch (error) {
+      if (error instanceof LockTimeoutError) return this.#flushAroundLocks(arrivals);
+      if (!isDataFault(error)) throw error;
+      if (arrivals.length === 1) return [{ fault: error }];
+      const middle = Math.ceil(arrivals.length / 2);
+      return [...(await this.#flush(arrivals.slice(0, middle))), ...(await this.#flush(arrivals.slice(middle)))];
+    }
+  }
+
+  async #flushAroundLocks(arrivals: readonly Arrival[]): Promise<Flushed[]> {
+    const keyless = arrivals.filter((arrival) => arrival.task.key === null);
+    if (keyless.length === 0 || keyless.length === arrivals.length) return arrivals.map(() => "look");
+    const flushed = await this.#flush(keyless);
+    const byId = new Map(keyless.map((arrival, i) => [arrival.id, flushed[i] ?? "look"]));
+    return arrivals.map((arrival) => byId.get(arrival.id) ?? "look");
+  }
+
+  /** Sends a flush, again as it is where its answer was lost: its ids make that harmless. */
+  async #send(arrivals: readonly Arrival[]): Promise<Set<string>> {
+    const flushId = uuidv7();
+    for (let resends = 0; ; resends += 1) {
+      try {
+        return await insertArrivals(this.#parts.database, flushId, arrivals);
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError) || resends >= resendsMax) throw error;
+        await sleep(resendPauseMs);
+      }
+    }
+  }
+
+  async #acceptSingly(arrival: Arrival): Promise<AcceptOutcome> {
+    try {
+      return await this.#parts.database.transaction(async (trx) => {
+        const stored = await insertArrivalsIn(trx, [arrival], "scheduled");
+        if (stored.has(arrival.id)) return { kind: "created", task: acceptedTask(arrival, "scheduled") };
+        return this.#look(trx, arrival);
+      });
+    } catch (error) {
+      if (error instanceof LockTimeoutError) return { kind: "locked" };
+      throw error;
+    }
+  }
+
+  /** Finds what stands in an arrival's way and does what the caller said; looks again where it went away meanwhile. */
+  async #look(trx: Connection, arrival: Arrival): Promise<AcceptOutcome> {
+    for (let looks = 0; looks < looksMax; looks += 1) {
+      const standing = await findStanding(trx, arrival);
+      const outcome = standing === null ? null : await this.#meet(trx, arrival, standing);
+      if (outcome !== null) return outcome;
+      const stored = await insertArrivalsIn(trx, [arrival], "scheduled");
+      if (stored.has(arrival.id)) return { kind: "created", task: acceptedTask(arrival, "scheduled") };
+    }
+    return { kind: "locked" };
+  }
+
+  async #meet(trx: Connection, arrival: Arrival, standing: TaskRow): Promise<AcceptOutcome | null> {
+    if (standing.id === arrival.id) return { kind: "created", task: await one(trx, standing) };
+    if (standing.state === "tombstone") {
+      if (await removeSpentTombstone(trx, standing.id)) return null;
+      await insertArrivalsIn(trx, [arrival], "cancelled");
+      return { kind: "created", task: acceptedTask(arrival, "cancelled") };
+    }
+    const { onConflict, requestHash } = arrival.task;
+    if (onConflict === "keep" || (onConflict === "reject" && standing.request_hash === requestHash)) {
+      return { kind: "existing", task: await one(trx, standing) };
+    }
+    if (onConflict === "reject" || standing.state === "running")
+      return { kind: "conflict", task: await one(trx, standing) };
+    const replaced = await replaceTask(trx, standing.id, arrival);
+    return replaced === null ? null : { kind: "replaced", task: await one(trx, replaced) };
+  }
+
+  #signalled<Outcome extends AcceptOutcome>(outcome: Outcome): Outcome {
+    if ((outcome.kind === "created" || outcome.kind === "replaced") && outcome.task.state === "scheduled") {
+      const { queue, id, nextAttemptAt } = outcome.task;
+      this.#parts.signals.due([{ queue, id, at: nextAttemptAt }]);
+    }
+    return outcome;
+  }
+}
+
+/** Ends the transaction of a batch of which one task was refused. */
+class RefusedBatch extends Error {}
+
+async function one(trx: Connection, row: TaskRow) {
+  const [task] = await toTasks(trx, [row]);
+  if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
+  return task;
+}

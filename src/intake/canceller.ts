@@ -1,0 +1,136 @@
+// Owns cancelling one task, and the fence that receivers hold against it.
+
+import { monotonicMs, sleep } from "../runtime/clock.ts";
+import { GroupCommit } from "../runtime/group-commit.ts";
+import { cancelTask, cancelTasksById, cancelTasksByKey } from "../store/cancel.ts";
+import { confirmAttempt, refuseConfirm } from "../store/changes.ts";
+import type { Database } from "../store/database.ts";
+import { findRow, findRowByKey } from "../store/reads.ts";
+import { type TaskRow, toTasks } from "../store/task-rows.ts";
+import type { Task } from "../task/task.ts";
+import type { CancelOutcome, ConfirmOutcome, TaskRef } from "./outcomes.ts";
+import type { IntakeSignals } from "./signals.ts";
+
+const cancelsPerWriteMax = 500;
+/** How often a wait for an attempt in flight looks; an attempt's outcome is seen this much late at most. */
+const waitLookMs = 50;
+/** How often a key may change hands under one cancel before it counts as not found. */
+const looksMax = 10;
+
+type KeyRef = { readonly queue: string; readonly key: string };
+
+export class Canceller {
+  readonly #database: Database;
+  readonly #signals: IntakeSignals;
+  readonly #byId: GroupCommit<string, TaskRow | null>;
+  readonly #byKey: GroupCommit<KeyRef, TaskRow | null>;
+
+  constructor(database: Database, signals: IntakeSignals) {
+    this.#database = database;
+    this.#signals = signals;
+    this.#byId = new GroupCommit({
+      write: async (ids) => {
+        const rows = new Map((await cancelTasksById(database, ids)).map((row) => [row.id, row]));
+        return ids.map((id) => rows.get(id) ?? null);
+      },
+      batchMax: cancelsPerWriteMax,
+      writersMax: 2,
+      conflictName: (id) => id,
+    });
+    this.#byKey = new GroupCommit({
+      write: async (refs) => {
+        const rows = new Map(
+          (await cancelTasksByKey(database, refs)).map((row) => [
+            nameOf({ queue: row.queue, key: row.key ?? "" }),
+            row,
+          ]),
+        );
+        return refs.map((ref) => rows.get(nameOf(ref)) ?? null);
+      },
+      batchMax: cancelsPerWriteMax,
+      writersMax: 2,
+      conflictName: nameOf,
+    });
+  }
+
+  /** Cancels a task; with `waitMs`, waits that long for an attempt in flight to end and answers with what it led to. */
+  async cancel(ref: TaskRef, waitMs: number): Promise<CancelOutcome> {
+    const outcome = await this.#cancelNow(ref);
+    if (outcome.kind !== "too-late" || waitMs === 0) return outcome;
+    return this.#await(outcome.task.id, outcome, monotonicMs() + waitMs);
+  }
+
+  /** Lets the receiver of an attempt act, unless a cancel came first, a newer attempt has begun, or its outcome is written. */
+  async confirm(id: string, attempt: number): Promise<ConfirmOutcome> {
+    return this.#database.query(async (connection) => {
+      const confirmed = await confirmAttempt(connection, id, attempt);
+      if (confirmed !== null) return { kind: "confirmed", task: await this.#toTask(confirmed) };
+      await refuseConfirm(connection, id, attempt);
+      const row = await findRow(connection, id);
+      return row === null ? { kind: "not-found" } : { kind: "refused", task: await this.#toTask(row) };
+    });
+  }
+
+  async #cancelNow(ref: TaskRef): Promise<CancelOutcome> {
+    const row = "id" in ref ? await this.#byId.add(ref.id) : await this.#byKey.add(ref);
+    if (row !== null) return this.#cancelled(row);
+    return this.#cancelSingly(ref);
+  }
+
+  /** What a write with others passed over: the task is locked, ended, confirmed, was told before, or is not there. */
+  async #cancelSingly(ref: TaskRef): Promise<CancelOutcome> {
+    for (let looks = 0; looks < looksMax; looks += 1) {
+      const row = await this.#find(ref);
+      if (row === null) return { kind: "not-found" };
+      const changed = await this.#database.query((connection) => cancelTask(connection, row.id));
+      if (changed !== null) return this.#cancelled(changed);
+      const after = await this.#find({ id: row.id });
+      const verdict = after === null ? null : await this.#judge(after);
+      if (verdict !== null) return verdict;
+    }
+    return { kind: "not-found" };
+  }
+
+  /** Null where the task may be cancelled after all: it changed between the write and the look. */
+  async #judge(row: TaskRow): Promise<CancelOutcome | null> {
+    if (row.state === "cancelled") return { kind: "cancelled", task: await this.#toTask(row) };
+    if (row.finished_at !== null || row.confirmed) return { kind: "refused", task: await this.#toTask(row) };
+    if (row.state === "running" && row.cancel_requested) return { kind: "too-late", task: await this.#toTask(row) };
+    return null;
+  }
+
+  async #cancelled(row: TaskRow): Promise<CancelOutcome> {
+    const task = await this.#toTask(row);
+    if (row.state === "running") return { kind: "too-late", task };
+    this.#signals.gone([{ queue: row.queue, id: row.id }]);
+    return { kind: "cancelled", task };
+  }
+
+  async #await(id: string, tooLate: CancelOutcome, untilMs: number): Promise<CancelOutcome> {
+    while (true) {
+      const row = await this.#find({ id });
+      if (row === null) return { kind: "not-found" };
+      if (row.state === "cancelled") return { kind: "cancelled", task: await this.#toTask(row) };
+      if (row.finished_at !== null) return { kind: "refused", task: await this.#toTask(row) };
+      const leftMs = untilMs - monotonicMs();
+      if (leftMs <= 0) return tooLate;
+      await sleep(Math.min(waitLookMs, leftMs));
+    }
+  }
+
+  #find(ref: TaskRef): Promise<TaskRow | null> {
+    return this.#database.query((connection) =>
+      "id" in ref ? findRow(connection, ref.id) : findRowByKey(connection, ref.queue, ref.key),
+    );
+  }
+
+  async #toTask(row: TaskRow): Promise<Task> {
+    const [task] = await this.#database.query((connection) => toTasks(connection, [row]));
+    if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
+    return task;
+  }
+}
+
+function nameOf({ queue, key }: KeyRef): string {
+  return `${queue} ${key}`;
+}

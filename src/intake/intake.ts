@@ -1,0 +1,163 @@
+// Owns what callers may do to tasks: each call once, with its outcome as a value.
+
+import type { Clock } from "../runtime/clock.ts";
+import { changeTask, pauseTask, resumeTask, retryTask, runTask } from "../store/changes.ts";
+import type { Connection, Database } from "../store/database.ts";
+import { isUniqueViolation } from "../store/errors.ts";
+import type { KnownQueues } from "../store/queues.ts";
+import { findRow } from "../store/reads.ts";
+import { type TaskRow, toTasks } from "../store/task-rows.ts";
+import type { NewTask, TaskChanges } from "../task/new-task.ts";
+import type { Task } from "../task/task.ts";
+import { Acceptor } from "./acceptor.ts";
+import { BulkChanger } from "./bulk.ts";
+import { Canceller } from "./canceller.ts";
+import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
+import { acceptOnce, type OnceOutcome } from "./once.ts";
+import type {
+  AcceptOutcome,
+  BulkFilter,
+  BulkOutcome,
+  CancelOutcome,
+  ChangeOutcome,
+  ConfirmOutcome,
+  TaskRef,
+} from "./outcomes.ts";
+import type { IntakeSignals } from "./signals.ts";
+
+export interface IntakeParts {
+  readonly database: Database;
+  readonly queues: KnownQueues;
+  readonly clock: Clock;
+  readonly signals: IntakeSignals;
+}
+
+type Write = (connection: Connection) => Promise<TaskRow | null>;
+
+export class Intake {
+  readonly #parts: IntakeParts;
+  readonly #acceptor: Acceptor;
+  readonly #canceller: Canceller;
+  readonly #bulk: BulkChanger;
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts;
+    this.#acceptor = new Acceptor(parts);
+    this.#canceller = new Canceller(parts.database, parts.signals);
+    this.#bulk = new BulkChanger(parts.database, parts.queues, parts.signals);
+  }
+
+  /** Accepts one task. Once this resolves to `created`, no crash of any part loses it. */
+  accept(task: NewTask): Promise<AcceptOutcome> {
+    return this.#acceptor.accept(task);
+  }
+
+  /** Accepts many, each for itself, or with `atomic` all or none. Outcomes come in order. */
+  acceptMany(tasks: readonly NewTask[], { atomic }: { atomic: boolean }): Promise<AcceptOutcome[]> {
+    return atomic
+      ? this.#acceptor.acceptAtomically(tasks)
+      : Promise.all(tasks.map((task) => this.#acceptor.accept(task)));
+  }
+
+  /** Accepts under an Idempotency-Key; `render` makes the answer that is kept. */
+  acceptOnce(
+    tasks: readonly NewTask[],
+    { atomic, idempotency }: { atomic: boolean; idempotency: IdempotencyScope },
+    render: (outcomes: AcceptOutcome[]) => StoredAnswer,
+  ): Promise<OnceOutcome> {
+    return acceptOnce(this.#parts.database, this.#acceptor, { tasks, atomic, idempotency, render });
+  }
+
+  /** Cancels a task. After `cancelled` no attempt of it starts; `waitMs` waits for one in flight. */
+  cancel(ref: TaskRef, waitMs: number): Promise<CancelOutcome> {
+    return this.#canceller.cancel(ref, waitMs);
+  }
+
+  /** For receivers, before they act. */
+  confirm(id: string, attempt: number): Promise<ConfirmOutcome> {
+    return this.#canceller.confirm(id, attempt);
+  }
+
+  /** Changes a task that waits; with `expectedVersion`, only that version of it. */
+  async change(id: string, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome> {
+    const { due } = changes;
+    const dueAt =
+      due === undefined ? null : due.kind === "at" ? Math.ceil(due.at) : this.#parts.clock.after(due.delayMs);
+    const outcome = await this.#change(id, (connection) =>
+      changeTask(connection, { id, changes, dueAt, expectedVersion }),
+    );
+    if (outcome.kind !== "wrong-state" || expectedVersion === null || outcome.task.version === expectedVersion)
+      return outcome;
+    return { kind: "version-mismatch", task: outcome.task };
+  }
+
+  pause(id: string): Promise<ChangeOutcome> {
+    return this.#change(id, (connection) => pauseTask(connection, id), "paused");
+  }
+
+  resume(id: string): Promise<ChangeOutcome> {
+    return this.#change(id, (connection) => resumeTask(connection, id), "scheduled");
+  }
+
+  run(id: string): Promise<ChangeOutcome> {
+    return this.#change(id, (connection) => runTask(connection, id));
+  }
+
+  async retry(id: string): Promise<ChangeOutcome> {
+    try {
+      return await this.#change(id, (connection) => retryTask(connection, id));
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error;
+      return this.#parts.database.query(async (connection) => {
+        const row = await findRow(connection, id);
+        return row === null ? { kind: "not-found" } : { kind: "key-conflict", task: await toTaskOf(connection, row) };
+      });
+    }
+  }
+
+  cancelMany(filter: BulkFilter, options: { tombstoneMs: number | null; dryRun: boolean }): Promise<BulkOutcome> {
+    return this.#bulk.cancel(filter, options);
+  }
+
+  pauseMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome> {
+    return this.#bulk.pause(filter, options);
+  }
+
+  resumeMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome> {
+    return this.#bulk.resume(filter, options);
+  }
+
+  retryMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome> {
+    return this.#bulk.retry(filter, options);
+  }
+
+  /** Resolves once all that was accepted so far is written. */
+  drained(): Promise<void> {
+    return this.#acceptor.drained();
+  }
+
+  /** Makes a guarded write; where it did not win, a task that is in `alreadyDone` counts as done. */
+  #change(id: string, write: Write, alreadyDone?: "paused" | "scheduled"): Promise<ChangeOutcome> {
+    return this.#parts.database.query(async (connection) => {
+      const changed = await write(connection);
+      if (changed !== null) {
+        this.#signal(changed);
+        return { kind: "done", task: await toTaskOf(connection, changed) };
+      }
+      const row = await findRow(connection, id);
+      if (row === null) return { kind: "not-found" };
+      return { kind: row.state === alreadyDone ? "done" : "wrong-state", task: await toTaskOf(connection, row) };
+    });
+  }
+
+  #signal(row: TaskRow): void {
+    if (row.state === "scheduled") this.#parts.signals.due([{ queue: row.queue, id: row.id, at: row.next_attempt_at }]);
+    else this.#parts.signals.gone([{ queue: row.queue, id: row.id }]);
+  }
+}
+
+async function toTaskOf(connection: Connection, row: TaskRow): Promise<Task> {
+  const [task] = await toTasks(connection, [row]);
+  if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
+  return task;
+}

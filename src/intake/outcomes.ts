@@ -1,0 +1,63 @@
+// Owns what intake answers: each outcome that a caller can meet, as a value. http/ maps them to status codes.
+
+import type { Task, TaskState } from "../task/task.ts";
+
+export type AcceptOutcome =
+  /** Committed: a new task, `scheduled`, or `cancelled` at once by a tombstone. */
+  | { readonly kind: "created"; readonly task: Task }
+  /** A live task with this key stands: the very same request came before, or the caller said `keep`. */
+  | { readonly kind: "existing"; readonly task: Task }
+  /** The standing task took the new definition and due time. */
+  | { readonly kind: "replaced"; readonly task: Task }
+  /** A live task with this key stands, and the caller said `reject`, or `replace` while it runs. Nothing was stored. */
+  | { readonly kind: "conflict"; readonly task: Task }
+  /** A stranger's transaction held the row or the key for longer than the wait. Nothing was stored. */
+  | { readonly kind: "locked" };
+
+/** Names one task: by id, or the live one (else the newest) with a key. */
+export type TaskRef = { readonly id: string } | { readonly queue: string; readonly key: string };
+
+export type CancelOutcome =
+  /** No attempt starts any more: now cancelled, or it was already. */
+  | { readonly kind: "cancelled"; readonly task: Task }
+  /** An attempt is in flight; no further one follows. */
+  | { readonly kind: "too-late"; readonly task: Task }
+  /** It has ended otherwise, or its receiver holds a confirm. */
+  | { readonly kind: "refused"; readonly task: Task }
+  | { readonly kind: "not-found" };
+
+export type ConfirmOutcome =
+  | { readonly kind: "confirmed"; readonly task: Task }
+  | { readonly kind: "refused"; readonly task: Task }
+  | { readonly kind: "not-found" };
+
+/** The outcome of pause, resume, run, retry and change. */
+export type ChangeOutcome =
+  | { readonly kind: "done"; readonly task: Task }
+  | { readonly kind: "wrong-state"; readonly task: Task }
+  | { readonly kind: "version-mismatch"; readonly task: Task }
+  /** Retry only: the task's key is live on another task. */
+  | { readonly kind: "key-conflict"; readonly task: Task }
+  | { readonly kind: "not-found" };
+
+/** Which tasks a bulk call means: all conditions hold; at least one of ids, keys and labels is given. `labels` matches live tasks of the queue, or of all. */
+export interface BulkFilter {
+  readonly queue?: string;
+  readonly ids?: readonly string[];
+  readonly keys?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface BulkRefusal {
+  readonly id: string;
+  readonly state: TaskState;
+  readonly reason?: string;
+}
+
+/** `more`: the call reached its 10,000 tasks and others match. */
+export interface BulkOutcome {
+  readonly done: readonly string[];
+  readonly notDone: readonly BulkRefusal[];
+  readonly tombstones: readonly string[];
+  readonly more: boolean;
+}

@@ -1,0 +1,10 @@
+// Owns what intake tells the rest of the process after a commit. All are hints: a lost one costs lateness, not a task.
+
+import type { DueEntry } from "../due-index/due-index.ts";
+
+export interface IntakeSignals {
+  /** Tasks wait, due at these times: earlier or later than they did. */
+  due(entries: readonly DueEntry[]): void;
+  /** Tasks wait no more. */
+  gone(entries: readonly Omit<DueEntry, "at">[]): void;
+}

@@ -1,0 +1,74 @@
+// Owns what runs beside everything else: measuring Postgres's clock, and removing what is past.
+
+import { v7 as uuidv7 } from "uuid";
+import { type Clock, monotonicMs } from "./runtime/clock.ts";
+import type { Log } from "./runtime/log.ts";
+import { RunLoop } from "./runtime/run-loop.ts";
+import type { Database } from "./store/database.ts";
+import { readTime } from "./store/due.ts";
+import { removeOldAnswers } from "./store/idempotency.ts";
+import { foldTallies, pruneEnded, removeSpentTombstones } from "./store/retention.ts";
+
+const measureMs = 10_000;
+/** After a failed measurement: Postgres is away, and its clock may be another server's when it is back. */
+const measureAgainMs = 500;
+const removeMs = 5_000;
+const foldMs = 60_000;
+/** Rows a removal takes at most: a short transaction, so that firing never waits for it. */
+const removedMax = 1_000;
+
+export interface MaintenanceParts {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly retentionMs: number;
+  /** Whether this process removes what is past; one that dispatches does. */
+  readonly isRemoving: boolean;
+}
+
+export class Maintenance {
+  readonly #parts: MaintenanceParts;
+  readonly #measuring: RunLoop;
+  readonly #removing: RunLoop;
+  #foldedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: MaintenanceParts) {
+    this.#parts = parts;
+    this.#measuring = new RunLoop({
+      tick: () => this.#measure(),
+      onError: () => parts.clock.forget(),
+      errorSleepMs: measureAgainMs,
+    });
+    const onError = (error: unknown): void => parts.log.warn({ err: error }, "maintenance.round_failed");
+    this.#removing = new RunLoop({ tick: () => this.#remove(), onError, errorSleepMs: removeMs });
+  }
+
+  start(): void {
+    this.#measuring.start();
+    if (this.#parts.isRemoving) this.#removing.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#measuring.stop(), this.#removing.stop()]);
+  }
+
+  async #measure(): Promise<number> {
+    await this.#parts.clock.measure(() => readTime(this.#parts.database));
+    return measureMs;
+  }
+
+  /** Goes on at once while there is a full batch to remove. */
+  async #remove(): Promise<number> {
+    const { database, retentionMs } = this.#parts;
+    const counts = [
+      await pruneEnded(database, uuidv7(), { retentionMs, limit: removedMax }),
+      await database.query((connection) => removeSpentTombstones(connection, removedMax)),
+      await database.query((connection) => removeOldAnswers(connection, removedMax)),
+    ];
+    if (monotonicMs() - this.#foldedAtMs >= foldMs) {
+      await foldTallies(database, uuidv7());
+      this.#foldedAtMs = monotonicMs();
+    }
+    return counts.some((count) => count >= removedMax) ? 0 : removeMs;
+  }
+}

@@ -1,0 +1,82 @@
+// Owns time: the monotonic clock, sleeping, and Postgres's time reckoned from it. No other file asks the system for either.
+
+/** The longest timer: Node fires one over 2^31 ms at once, so a longer wait is slept in pieces. */
+export const sleepMsMax = 60_000;
+
+/** How many measurements of Postgres's clock are kept; the one with the shortest round trip counts. */
+const samplesMax = 10;
+
+interface Sample {
+  /** Postgres's clock minus the monotonic clock, in ms. */
+  readonly offsetMs: number;
+  readonly halfRoundTripMs: number;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+/** Milliseconds of the monotonic clock, the same in every thread of the process. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/**
+ * Postgres's time, reckoned from the monotonic clock by measurements (design: Cristian's algorithm), so that a host whose clock is an
+ * hour off neither fires early nor late. Until the first measurement it is the host's own time.
+ */
+export class Clock {
+  #samples: Sample[] = [];
+  #best: Sample = { offsetMs: performance.timeOrigin + performance.now() - monotonicMs(), halfRoundTripMs: 0 };
+
+  /** Postgres's time now, in ms since the Unix epoch, with fractions; off by `uncertaintyMs` at most, either way. */
+  now(): number {
+    return monotonicMs() + this.#best.offsetMs;
+  }
+
+  get uncertaintyMs(): number {
+    return this.#best.halfRoundTripMs;
+  }
+
+  /** The instant `delayMs` from now, rounded up to the ms and never earlier than Postgres would say. */
+  after(delayMs: number): number {
+    return Math.ceil(this.now() + this.uncertaintyMs + delayMs);
+  }
+
+  /** Takes one measurement with `readDatabaseTime`, which answers Postgres's `clock_timestamp()` in ms. */
+  async measure(readDatabaseTime: () => Promise<number>): Promise<void> {
+    const sentMs = monotonicMs();
+    const databaseMs = await readDatabaseTime();
+    const halfRoundTripMs = (monotonicMs() - sentMs) / 2;
+    this.#samples.push({ offsetMs: databaseMs - sentMs - halfRoundTripMs, halfRoundTripMs });
+    if (this.#samples.length > samplesMax) this.#samples.shift();
+    this.#best = this.#samples.reduce((best, sample) =>
+      sample.halfRoundTripMs <= best.halfRoundTripMs ? sample : best,
+    );
+  }
+
+  /** Forgets what was measured against another server, or before a pause: the next measurement stands alone. */
+  forget(): void {
+    this.#samples = [];
+  }
+}
+
+/** Calls `action` after `delayMs`, capped at `sleepMsMax`: whoever waits longer looks again. */
+export function startTimer(delayMs: number, action: () => void): Timer {
+  const handle = setTimeout(action, Math.min(Math.max(0, Math.ceil(delayMs)), sleepMsMax));
+  return { cancel: () => clearTimeout(handle) };
+}
+
+/** Resolves after `delayMs` (capped at `sleepMsMax`), or at once when the signal aborts; never rejects. */
+export function sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = (): void => {
+      timer.cancel();
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = startTimer(delayMs, done);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}

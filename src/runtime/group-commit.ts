@@ -1,0 +1,103 @@
+// Owns group commit: items that wait together are written by one call, and the next call starts when the last one returned. There is no
+// linger: waiting for company cost half the throughput at 50 connections.
+
+interface Waiting<Item, Outcome> {
+  readonly item: Item;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface GroupCommitOptions<Item, Outcome> {
+  /** Writes a batch and answers one outcome an item, in order. A rejection is every item's. */
+  readonly write: (batch: readonly Item[]) => Promise<readonly Outcome[]>;
+  readonly batchMax: number;
+  /** How many writes may be under way at once. */
+  readonly writersMax: number;
+  /** Items with the same name never share a batch: the second waits for the next. */
+  readonly conflictName?: (item: Item) => string | null;
+}
+
+export class GroupCommit<Item, Outcome> {
+  readonly #options: GroupCommitOptions<Item, Outcome>;
+  #waiting: Waiting<Item, Outcome>[] = [];
+  #writers = 0;
+  #namesInFlight = new Set<string>();
+  #scheduled = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: GroupCommitOptions<Item, Outcome>) {
+    this.#options = options;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** Resolves to the item's outcome once it is written. */
+  add(item: Item): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Resolves when nothing waits and nothing is being written. */
+  async drained(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#writers > 0)
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** The batch is cut at the end of this turn of the event loop, so that what arrived in one turn is written together. */
+  #schedule(): void {
+    if (this.#scheduled || this.#writers >= this.#options.writersMax) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      const batch = this.#cut();
+      if (batch.length > 0) void this.#write(batch);
+    });
+  }
+
+  #cut(): Waiting<Item, Outcome>[] {
+    const { batchMax, conflictName } = this.#options;
+    if (conflictName === undefined) return this.#waiting.splice(0, batchMax);
+    const batch: Waiting<Item, Outcome>[] = [];
+    const left: Waiting<Item, Outcome>[] = [];
+    for (const waiting of this.#waiting) {
+      const name = batch.length < batchMax ? conflictName(waiting.item) : null;
+      if (batch.length >= batchMax || (name !== null && this.#namesInFlight.has(name))) {
+        left.push(waiting);
+        continue;
+      }
+      if (name !== null) this.#namesInFlight.add(name);
+      batch.push(waiting);
+    }
+    this.#waiting = left;
+    return batch;
+  }
+
+  async #write(batch: readonly Waiting<Item, Outcome>[]): Promise<void> {
+    this.#writers += 1;
+    this.#schedule();
+    try {
+      const outcomes = await this.#options.write(batch.map((waiting) => waiting.item));
+      for (const [i, waiting] of batch.entries()) waiting.resolve(outcomes[i] as Outcome);
+    } catch (error) {
+      for (const waiting of batch) waiting.reject(error);
+    } finally {
+      this.#writers -= 1;
+      this.#release(batch);
+      this.#schedule();
+      if (this.#writers === 0 && this.#waiting.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  #release(batch: readonly Waiting<Item, Outcome>[]): void {
+    const { conflictName } = this.#options;
+    if (conflictName === undefined) return;
+    for (const { item } of batch) {
+      const name = conflictName(item);
+      if (name !== null) this.#namesInFlight.delete(name);
+    }
+  }
+}

@@ -1,0 +1,223 @@
+// Owns how the parts are put together, and the order in which they start and stop.
+
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Config, PrivateTargets } from "./config.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { DueIndex } from "./due-index/due-index.ts";
+import { EntryFeed } from "./due-index/entry-feed.ts";
+import { PostgresIndex } from "./due-index/postgres-index.ts";
+import { RedisConnection } from "./due-index/redis-connection.ts";
+import { RedisIndex, wakeChannel } from "./due-index/redis-index.ts";
+import { SwitchingIndex } from "./due-index/switching-index.ts";
+import { createApp } from "./http/app.ts";
+import type { ApiParts, Readiness } from "./http/parts.ts";
+import { type HttpServer, listen } from "./http/server.ts";
+import { Intake } from "./intake/intake.ts";
+import { Maintenance } from "./maintenance.ts";
+import { Clock } from "./runtime/clock.ts";
+import type { Log } from "./runtime/log.ts";
+import { Metrics } from "./runtime/metrics.ts";
+import { type Servers, startServers } from "./servers.ts";
+import { readAudit } from "./store/audit.ts";
+import { Database } from "./store/database.ts";
+import { readDue, readTime } from "./store/due.ts";
+import { listTasks } from "./store/listing.ts";
+import { isMigrated, migrate } from "./store/migrate.ts";
+import { declareAllDead } from "./store/owners.ts";
+import { KnownQueues } from "./store/queues.ts";
+import { TaskReader } from "./store/reads.ts";
+import { readSetting } from "./store/settings.ts";
+import { createAddressGuard } from "./webhook/address-guard.ts";
+import { createConfirmTokens } from "./webhook/confirm-token.ts";
+import { checkHeaders } from "./webhook/header-rules.ts";
+import { Sender } from "./webhook/sender.ts";
+import { createSigningSecret, parseSigningSecrets } from "./webhook/signing.ts";
+
+const confirmKeyBytes = 32;
+const installationBytes = 4;
+const exitCodes = { drained: 0, outcomesUnwritten: 1 } as const;
+
+export interface Service {
+  /** Where it listens. */
+  readonly url: string;
+  /** Drains and stops; resolves to the exit code: 0, or 1 where outcomes could not be written. */
+  stop(): Promise<number>;
+}
+
+/** Starts what the role asks for: servers of its own where none are given, the schema, the index, the dispatcher, the API. */
+export async function startService(config: Config, { log }: { log: Log }): Promise<Service> {
+  const servers = await startServers(config, log);
+  try {
+    return await startParts(config, servers, log);
+  } catch (error) {
+    await servers.stop();
+    throw error;
+  }
+}
+
+async function startParts(config: Config, servers: Servers, log: Log): Promise<Service> {
+  await migrate(servers.databaseUrl);
+  const database = new Database(servers.databaseUrl, log);
+  const clock = new Clock();
+  await clock.measure(() => readTime(database));
+  const metrics = new Metrics();
+  if (servers.isDatabaseOwned) await database.query(declareAllDead);
+
+  const secrets = await readSecrets(config, database);
+  const wakes = { onWake: (_queue: string, _at: number): void => undefined };
+  const { index, redisIndex, closeIndex } = await openIndex({ servers, database, log, metrics, wakes });
+  const guard = createAddressGuard(privateTargetsOf(config.privateTargets));
+  const confirmTokens = createConfirmTokens(secrets.confirmKey);
+  const sender = new Sender({ guard, signingKeys: secrets.signingKeys, confirmTokens, version });
+
+  const dispatcher =
+    config.role === "api"
+      ? null
+      : new Dispatcher({
+          database,
+          databaseUrl: servers.databaseUrl,
+          index,
+          redisIndex,
+          sender,
+          clock,
+          random: Math.random,
+          log,
+          metrics,
+          isSoleOwner: servers.isDatabaseOwned,
+          isApiElsewhere: config.role === "dispatcher",
+        });
+  wakes.onWake = (queue, at) => dispatcher?.hint(queue, at);
+  const feed = new EntryFeed({ index, now: () => clock.now(), onEntered: (queue, at) => dispatcher?.hint(queue, at) });
+  const intake = new Intake({ database, queues: new KnownQueues(database), clock, signals: feed });
+  const maintenance = new Maintenance({
+    database,
+    clock,
+    log,
+    retentionMs: config.retentionMs,
+    isRemoving: config.role !== "api",
+  });
+
+  let isStopping = false;
+  const reader = new TaskReader(database);
+  const api: ApiParts = {
+    intake,
+    tasks: {
+      read: (id) => reader.read(id),
+      readByKey: (queue, key) => reader.readByKey(queue, key),
+      attempts: (id) => reader.attempts(id),
+      list: (filter, page) => listTasks(database, filter, page),
+    },
+    audit: () => readAudit(database),
+    readiness: () => readReadiness(database, { redisIndex, isStopping }),
+    metrics,
+    signingSecrets: async () => secrets.texts,
+    confirmToken: confirmTokens,
+    checkUrl: (url) => guard.checkUrl(url),
+    checkHeaders,
+    clock,
+    log,
+    access: { apiKey: config.apiKey, loopbackOnly: config.apiKey === null },
+    version,
+    role: config.role,
+  };
+  const server = await listen(createApp(api), config);
+  dispatcher?.start();
+  maintenance.start();
+  log.info({ role: config.role, postgres: servers.postgres, index: servers.index }, "service.started");
+
+  return {
+    url: server.url,
+    async stop() {
+      isStopping = true;
+      const isWritten = await drain({ server, intake, dispatcher, maintenance });
+      sender.close();
+      closeIndex();
+      await database.close();
+      await servers.stop();
+      log.info({ outcomesWritten: isWritten }, "service.stopped");
+      return isWritten ? exitCodes.drained : exitCodes.outcomesUnwritten;
+    },
+  };
+}
+
+interface Draining {
+  readonly server: HttpServer;
+  readonly intake: Intake;
+  readonly dispatcher: Dispatcher | null;
+  readonly maintenance: Maintenance;
+}
+
+/** Requests under way are answered and calls in flight end, side by side: a receiver may need the API to confirm. */
+async function drain({ server, intake, dispatcher, maintenance }: Draining): Promise<boolean> {
+  await maintenance.stop();
+  const isWritten = (await dispatcher?.stop()) ?? true;
+  await server.close();
+  await intake.drained();
+  return isWritten;
+}
+
+interface IndexParts {
+  readonly servers: Servers;
+  readonly database: Database;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly wakes: { onWake(queue: string, at: number): void };
+}
+
+interface OpenIndex {
+  readonly index: DueIndex;
+  readonly redisIndex: SwitchingIndex | null;
+  readonly closeIndex: () => void;
+}
+
+async function openIndex({ servers, database, log, metrics, wakes }: IndexParts): Promise<OpenIndex> {
+  const postgres = new PostgresIndex({ readDue: (queue, limit) => readDue(database, queue, limit) });
+  if (servers.redisUrls === null) return { index: postgres, redisIndex: null, closeIndex: () => undefined };
+  const installation = await readSetting(database, "installation", () =>
+    randomBytes(installationBytes).toString("hex"),
+  );
+  const prefix = `lapse:${installation}:`;
+  const connection = await RedisConnection.open({
+    urls: servers.redisUrls,
+    log,
+    channel: wakeChannel(prefix),
+    onWake: (message) => {
+      const space = message.indexOf(" ");
+      wakes.onWake(message.slice(space + 1), Number(message.slice(0, space)));
+    },
+  });
+  const redisIndex = new SwitchingIndex({ redis: new RedisIndex(connection, prefix), postgres, log, metrics });
+  return { index: redisIndex, redisIndex, closeIndex: () => connection.close() };
+}
+
+async function readSecrets(config: Config, database: Database) {
+  const stored = config.signingSecrets ?? [await readSetting(database, "signing_secret", createSigningSecret)];
+  const signing = parseSigningSecrets(stored.join(","));
+  if ("error" in signing) throw new Error(`the stored signing secret ${signing.error}`);
+  const confirmKey = await readSetting(database, "confirm_key", () => randomBytes(confirmKeyBytes).toString("base64"));
+  return { texts: stored, signingKeys: signing.keys, confirmKey: Buffer.from(confirmKey, "base64") };
+}
+
+async function readReadiness(
+  database: Database,
+  { redisIndex, isStopping }: { redisIndex: SwitchingIndex | null; isStopping: boolean },
+): Promise<Readiness> {
+  const postgres = await isMigrated(database.kysely).then(
+    (migrated) => (migrated ? "ok" : "migrations missing"),
+    () => "unreachable",
+  );
+  const redis = redisIndex === null ? "not used" : redisIndex.isRedisUp ? "ok" : "away: due times come from Postgres";
+  return {
+    ready: postgres === "ok" && !isStopping,
+    degraded: redisIndex !== null && !redisIndex.isRedisUp,
+    checks: { postgres, redis, ...(isStopping ? { process: "draining" } : {}) },
+  };
+}
+
+function privateTargetsOf(targets: PrivateTargets): Parameters<typeof createAddressGuard>[0] {
+  return targets.allow === "cidrs" ? targets.cidrs : targets.allow;
+}
+
+const version = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
+  .version;

@@ -1,0 +1,216 @@
+// Owns the statements that store new tasks. The order of steps is intake's.
+
+import { sql } from "kysely";
+import type { NewTask } from "../task/new-task.ts";
+import type { Task, TaskBody } from "../task/task.ts";
+import { type BoundStatement, bind, type Connection, type Database, execute } from "./database.ts";
+import { instant, type TaskRow } from "./task-rows.ts";
+
+/** A new task with its id and times, ready to be stored. */
+export interface Arrival {
+  readonly id: string;
+  readonly task: NewTask;
+  readonly createdAt: number;
+  readonly dueAt: number;
+}
+
+const columns = [
+  ["id", "uuid"],
+  ["queue", "text"],
+  ["key", "text"],
+  ["state", "text"],
+  ["due_at", "timestamptz"],
+  ["created_at", "timestamptz"],
+  ["url", "text"],
+  ["method", "text"],
+  ["headers", "jsonb"],
+  ["payload", "text"],
+  ["body", "text"],
+  ["content_type", "text"],
+  ["timeout_ms", "int"],
+  ["retry", "jsonb"],
+  ["misfire_grace_ms", "bigint"],
+  ["delivery", "text"],
+  ["max_reschedules", "int"],
+  ["labels", "jsonb"],
+  ["traceparent", "text"],
+  ["request_hash", "text"],
+] as const;
+
+const names = columns.map(([name]) => name).join(", ");
+const arrays = columns.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
+
+/** `on conflict do nothing` covers a taken key and, where an answer was lost and the same flush is sent again, the ids themselves. */
+const insertTasks = {
+  name: "accept_tasks",
+  text: `insert into lapse.tasks (${names}, next_attempt_at, updated_at, finished_at)
+    select ${names}, due_at, created_at, case when state = 'cancelled' then created_at end
+    from unnest(${arrays}) as arrival (${names})
+    on conflict do nothing
+    returning id`,
+};
+
+/** Counts what this flush stored: its ids are new, so whichever of them is there was stored by it, now or before its answer was lost. */
+const tallyAccepted = {
+  name: "accept_tally",
+  text: `insert into lapse.tallies (id, queue, kind, count)
+    select $1::uuid, queue, 'accepted', count(*) from lapse.tasks where id = any($2::uuid[]) group by queue
+    on conflict do nothing`,
+};
+
+/** Stores all that no standing key refuses, and counts them, in one transaction. Resolves to the ids stored; the rest need a closer look. */
+export async function insertArrivals(
+  database: Database,
+  flushId: string,
+  arrivals: readonly Arrival[],
+): Promise<Set<string>> {
+  const [stored] = await database.runTogether(insertStatements(flushId, arrivals, "scheduled"));
+  return new Set((stored ?? []).map((row) => String(row["id"])));
+}
+
+/** The same within a transaction under way; `cancelled` for those that a tombstone stops on arrival. */
+export async function insertArrivalsIn(
+  trx: Connection,
+  arrivals: readonly Arrival[],
+  state: "scheduled" | "cancelled",
+): Promise<Set<string>> {
+  const flushId = arrivals[0]?.id;
+  if (flushId === undefined) return new Set();
+  const [insert, tally] = insertStatements(flushId, arrivals, state);
+  const stored = await execute(trx, insert);
+  await execute(trx, tally);
+  return new Set(stored.map((row) => String(row["id"])));
+}
+
+/** What stands where an arrival was refused: the arrival itself (an earlier send was committed), or the live task or tombstone with its key. */
+export async function findStanding(connection: Connection, arrival: Arrival): Promise<TaskRow | null> {
+  const own = await connection.selectFrom("lapse.tasks").selectAll().where("id", "=", arrival.id).executeTakeFirst();
+  if (own !== undefined || arrival.task.key === null) return own ?? null;
+  const standing = await connection
+    .selectFrom("lapse.tasks")
+    .selectAll()
+    .where("queue", "=", arrival.task.queue)
+    .where("key", "=", arrival.task.key)
+    .where("state", "in", ["scheduled", "paused", "running", "tombstone"])
+    .executeTakeFirst();
+  return standing ?? null;
+}
+
+/** Removes a tombstone whose time is over, so that its key is free; false where it is gone or still holds. */
+export async function removeSpentTombstone(connection: Connection, id: string): Promise<boolean> {
+  const removed =
+    await sql`delete from lapse.tasks where id = ${id} and state = 'tombstone' and due_at <= clock_timestamp()`.execute(
+      connection,
+    );
+  return removed.numAffectedRows === 1n;
+}
+
+/** Gives a waiting task a new definition and due time, with a fresh budget; its id, its pause and its attempts stay. Null where it waits no more. */
+export async function replaceTask(
+  connection: Connection,
+  standingId: string,
+  arrival: Arrival,
+): Promise<TaskRow | null> {
+  const { task } = arrival;
+  const replaced = await connection
+    .updateTable("lapse.tasks")
+    .set({
+      ...definitionColumns(task),
+      request_hash: task.requestHash,
+      due_at: instant(arrival.dueAt),
+      next_attempt_at: instant(arrival.dueAt),
+      updated_at: sql`clock_timestamp()`,
+      attempts_before: sql`attempts`,
+      attempts_at_due: sql`attempts`,
+      reschedules: 0,
+      confirmed: false,
+      version: sql`version + 1`,
+    })
+    .where("id", "=", standingId)
+    .where("state", "in", ["scheduled", "paused"])
+    .returningAll()
+    .executeTakeFirst();
+  return replaced ?? null;
+}
+
+/** The task as it stands once its arrival is stored. */
+export function acceptedTask(arrival: Arrival, state: "scheduled" | "cancelled"): Task {
+  const { task, createdAt, dueAt } = arrival;
+  const { onConflict: _onConflict, due: _due, requestHash: _requestHash, ...definition } = task;
+  return {
+    ...definition,
+    id: arrival.id,
+    state,
+    dueAt,
+    nextAttemptAt: dueAt,
+    createdAt,
+    updatedAt: createdAt,
+    finishedAt: state === "cancelled" ? createdAt : null,
+    scheduleId: null,
+    attempts: 0,
+    cancelRequested: false,
+    version: 1,
+    lastAttempt: null,
+  };
+}
+
+/** A definition's columns, as a write takes them. */
+export function definitionColumns(task: NewTask) {
+  return {
+    url: task.url,
+    method: task.method,
+    headers: JSON.stringify(task.headers),
+    ...bodyColumns(task.body),
+    timeout_ms: task.timeoutMs,
+    retry: JSON.stringify(task.retry),
+    misfire_grace_ms: task.misfireGraceMs,
+    delivery: task.delivery,
+    max_reschedules: task.maxReschedules,
+    labels: JSON.stringify(task.labels),
+    traceparent: task.traceparent,
+  };
+}
+
+export function bodyColumns(body: TaskBody): {
+  payload: string | null;
+  body: string | null;
+  content_type: string | null;
+} {
+  return {
+    payload: body.kind === "payload" ? body.json : null,
+    body: body.kind === "raw" ? body.text : null,
+    content_type: body.kind === "raw" ? body.contentType : null,
+  };
+}
+
+function insertStatements(
+  flushId: string,
+  arrivals: readonly Arrival[],
+  state: "scheduled" | "cancelled",
+): [BoundStatement, BoundStatement] {
+  return [
+    bind(insertTasks, columnValues(arrivals, state)),
+    bind(tallyAccepted, [flushId, arrivals.map((arrival) => arrival.id)]),
+  ];
+}
+
+/** One array a column, in the order of `columns`. */
+function columnValues(arrivals: readonly Arrival[], state: string): unknown[][] {
+  const values: unknown[][] = columns.map(() => []);
+  for (const arrival of arrivals) {
+    const { task } = arrival;
+    const definition = definitionColumns(task);
+    const row: Record<(typeof columns)[number][0], unknown> = {
+      id: arrival.id,
+      queue: task.queue,
+      key: task.key,
+      state,
+      due_at: instant(arrival.dueAt),
+      created_at: instant(arrival.createdAt),
+      request_hash: task.requestHash,
+      ...definition,
+    };
+    for (const [i, [name]] of columns.entries()) values[i]?.push(row[name]);
+  }
+  return values;
+}

@@ -1,0 +1,70 @@
+// Owns the cancel: the write that decides, by the row's lock, whether it or the claim was first.
+
+import { sql } from "kysely";
+import { bind, type Connection, type Database, type Rows } from "./database.ts";
+import type { TaskRow } from "./task-rows.ts";
+
+/**
+ * A task that waits is cancelled; one in flight is told that no further attempt may follow. A confirm that stands refuses both. A row
+ * held by a transaction of somebody else is passed over here, and waited for singly.
+ */
+const setCancelled = `set
+      state = case when t.state = 'running' then 'running' else 'cancelled' end,
+      finished_at = case when t.state = 'running' then null else clock_timestamp() end,
+      cancel_requested = true,
+      updated_at = clock_timestamp(),
+      version = t.version + 1
+    from hit
+    where t.id = hit.id and t.state in ('scheduled', 'paused', 'running') and not t.confirmed
+    returning t.*`;
+
+const cancelById = {
+  name: "cancel_by_id",
+  text: `with hit as (
+      select id from lapse.tasks
+      where id = any($1::uuid[]) and state in ('scheduled', 'paused', 'running') and not confirmed
+        and not (state = 'running' and cancel_requested)
+      order by id
+      for update skip locked
+    )
+    update lapse.tasks t ${setCancelled}`,
+};
+
+const cancelByKey = {
+  name: "cancel_by_key",
+  text: `with hit as (
+      select t.id from unnest($1::text[], $2::text[]) as named (queue, key)
+      join lapse.tasks t on t.queue = named.queue and t.key = named.key
+        and t.key is not null and t.state in ('scheduled', 'paused', 'running')
+      where not t.confirmed and not (t.state = 'running' and t.cancel_requested)
+      order by t.id
+      for update of t skip locked
+    )
+    update lapse.tasks t ${setCancelled}`,
+};
+
+/** Cancels tasks by id, as far as they are live and not locked: the rows that changed come back. */
+export async function cancelTasksById(database: Database, ids: readonly string[]): Promise<TaskRow[]> {
+  return asTaskRows(await database.run(bind(cancelById, [ids])));
+}
+
+/** The same for the live tasks with the keys. */
+export async function cancelTasksByKey(
+  database: Database,
+  names: readonly { readonly queue: string; readonly key: string }[],
+): Promise<TaskRow[]> {
+  return asTaskRows(
+    await database.run(bind(cancelByKey, [names.map((name) => name.queue), names.map((name) => name.key)])),
+  );
+}
+
+/** Cancels one task, waiting for its lock. Null where it changed nothing: it is not live, is confirmed, or was told before. */
+export async function cancelTask(connection: Connection, id: string): Promise<TaskRow | null> {
+  const cancelled = await sql<TaskRow>`
+    with hit as (select ${id}::uuid as id) update lapse.tasks t ${sql.raw(setCancelled)}`.execute(connection);
+  return cancelled.rows[0] ?? null;
+}
+
+function asTaskRows(rows: Rows): TaskRow[] {
+  return rows as unknown as TaskRow[];
+}

@@ -1,0 +1,139 @@
+// Owns the claim: how a dispatcher wins due tasks, and what stands where it won none.
+
+import { type Selectable, sql } from "kysely";
+import type { ClaimedTask } from "../task/claimed-task.ts";
+import type { TaskState } from "../task/task.ts";
+import { bind, type Connection, type Database } from "./database.ts";
+import type { TaskTable } from "./tables.ts";
+import { toBody } from "./task-rows.ts";
+
+/** The columns that firing needs; no more are sent. */
+export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.attempts_before, t.due_at, t.attempt_started_at, t.lateness_ms,
+    t.url, t.method, t.headers, t.payload, t.body, t.content_type, t.timeout_ms, t.retry, t.delivery, t.reschedules, t.max_reschedules,
+    t.traceparent`;
+
+/** Lateness of the attempt that begins now, in ms: from due_at for the first since it was set, else from next_attempt_at. */
+const latenessColumn = `greatest(0, floor(extract(epoch from clock_timestamp() -
+    case when t.attempts = t.attempts_at_due then t.due_at else t.next_attempt_at end) * 1000))::bigint`;
+
+/**
+ * Wins those of the tasks that are due now, by the clock of Postgres, and whose queue is not paused. A row that a transaction of somebody
+ * else holds is skipped; one found later than its misfire grace ends `missed` instead of starting.
+ */
+const claimTasks = {
+  name: "claim_tasks",
+  text: `with due as (
+      select id, attempts = attempts_at_due and misfire_grace_ms is not null
+        and clock_timestamp() > due_at + misfire_grace_ms * interval '1 millisecond' as misfired
+      from lapse.tasks
+      where id = any($1::uuid[]) and state = 'scheduled' and next_attempt_at <= clock_timestamp()
+        and queue not in (select name from lapse.queues where paused)
+      order by id
+      for update skip locked
+    )
+    update lapse.tasks t set
+      state = case when misfired then 'missed' else 'running' end,
+      attempts = attempts + case when misfired then 0 else 1 end,
+      owner = case when misfired then null else $2::uuid end,
+      attempt_started_at = case when misfired then null else clock_timestamp() end,
+      lateness_ms = case when misfired then null else ${latenessColumn} end,
+      finished_at = case when misfired then clock_timestamp() end,
+      confirm_refused = false,
+      updated_at = clock_timestamp(),
+      version = version + 1
+    from due
+    where t.id = due.id and t.state = 'scheduled'
+    returning ${claimedColumns}`,
+};
+
+export type ClaimedRow = Pick<
+  Selectable<TaskTable>,
+  | "id"
+  | "queue"
+  | "key"
+  | "state"
+  | "attempts"
+  | "attempts_before"
+  | "due_at"
+  | "attempt_started_at"
+  | "lateness_ms"
+  | "url"
+  | "method"
+  | "headers"
+  | "payload"
+  | "body"
+  | "content_type"
+  | "timeout_ms"
+  | "retry"
+  | "delivery"
+  | "reschedules"
+  | "max_reschedules"
+  | "traceparent"
+>;
+
+export interface Claim {
+  readonly claimed: readonly ClaimedTask[];
+  /** Found too late: ended, and not to be fired. */
+  readonly missed: readonly string[];
+}
+
+/** Claims due tasks for the owner. Rows that another process won, that are not due or locked are left out: callers must not assume all ids come back. */
+export async function claim(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
+  const rows = (await database.run(bind(claimTasks, [ids, owner]))) as unknown as readonly ClaimedRow[];
+  return {
+    claimed: rows.filter((row) => row.state === "running").map(toClaimedTask),
+    missed: rows.filter((row) => row.state === "missed").map((row) => row.id),
+  };
+}
+
+export function toClaimedTask(row: ClaimedRow): ClaimedTask {
+  return {
+    id: row.id,
+    queue: row.queue,
+    key: row.key,
+    attempt: row.attempts,
+    attemptsBefore: row.attempts_before,
+    dueAt: row.due_at,
+    startedAt: row.attempt_started_at ?? row.due_at,
+    latenessMs: row.lateness_ms ?? 0,
+    url: row.url ?? "",
+    method: row.method,
+    headers: row.headers,
+    body: toBody(row),
+    timeoutMs: row.timeout_ms,
+    retry: row.retry,
+    delivery: row.delivery,
+    reschedules: row.reschedules,
+    maxReschedules: row.max_reschedules,
+    traceparent: row.traceparent,
+  };
+}
+
+/** What a task's row says where a claim or a settle did not win it. */
+export interface Standing {
+  readonly id: string;
+  readonly state: TaskState | "tombstone";
+  readonly attempts: number;
+  readonly owner: string | null;
+  readonly nextAttemptAt: number;
+  /** Due by the clock of Postgres. */
+  readonly isDue: boolean;
+  readonly isQueuePaused: boolean;
+}
+
+export async function readStanding(connection: Connection, ids: readonly string[]): Promise<Standing[]> {
+  const found = await sql<Omit<Standing, "nextAttemptAt"> & { next_attempt_at: number }>`
+    select id, state, attempts, owner, next_attempt_at,
+      next_attempt_at <= clock_timestamp() as "isDue", queue in (select name from lapse.queues where paused) as "isQueuePaused"
+    from lapse.tasks where id = any(${ids}::uuid[])`.execute(connection);
+  return found.rows.map(({ next_attempt_at, ...row }) => ({ ...row, nextAttemptAt: next_attempt_at }));
+}
+
+/** The owner's tasks in flight, as claimed: those that it does not know were won by a claim whose answer was lost. */
+export async function readOwned(connection: Connection, owner: string): Promise<ClaimedTask[]> {
+  const found = await sql<ClaimedRow>`
+    select ${sql.raw(claimedColumns)} from lapse.tasks t where t.owner = ${owner} and t.state = 'running'`.execute(
+    connection,
+  );
+  return found.rows.map(toClaimedTask);
+}

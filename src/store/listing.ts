@@ -1,0 +1,82 @@
+// Owns listings: pages of tasks by keyset, in one of two orders.
+
+import { type RawBuilder, sql } from "kysely";
+import { taskStates } from "../task/task.ts";
+import type { Connection, Database } from "./database.ts";
+import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "./task-filter.ts";
+import { instant, type TaskRow, toTasks } from "./task-rows.ts";
+
+export interface PageRequest {
+  readonly order: TaskOrder;
+  readonly limit: number;
+  readonly after: TaskCursor | null;
+}
+
+/** A page of the tasks that meet all conditions; one row more is read to know whether another page follows. */
+export async function listTasks(database: Database, filter: TaskFilter, page: PageRequest): Promise<TaskPage> {
+  return database.query(async (connection) => {
+    const rows = await readRows(connection, filter, { ...page, limit: page.limit + 1 });
+    const items = await toTasks(connection, rows.slice(0, page.limit));
+    const last = items.at(-1);
+    return { items, next: rows.length > page.limit && last !== undefined ? { dueAt: last.dueAt, id: last.id } : null };
+  });
+}
+
+async function readRows(connection: Connection, filter: TaskFilter, page: PageRequest): Promise<TaskRow[]> {
+  const isNarrow = filter.key !== undefined || filter.labels !== undefined || filter.scheduleId !== undefined;
+  const statement = page.order === "dueAt" && !isNarrow ? mergedByDueTime(filter, page) : plain(filter, page);
+  return (await statement.execute(connection)).rows;
+}
+
+const orders: Readonly<Record<TaskOrder, RawBuilder<unknown>>> = { dueAt: sql`due_at, id`, "-createdAt": sql`id desc` };
+
+function plain(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
+  return sql<TaskRow>`
+    select t.* from lapse.tasks t where ${all([...states(filter), ...conditions(filter), ...beyond(page)])}
+    order by ${orders[page.order]} limit ${page.limit}`;
+}
+
+/** A page of each queue and state by the index that has both and the due time, merged: as fast with millions of others as without. */
+function mergedByDueTime(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
+  const { queue: _queue, states: _states, ...rest } = filter;
+  const queues =
+    filter.queue === undefined ? sql`(select name from lapse.queues)` : sql`(values (${filter.queue}::text))`;
+  return sql<TaskRow>`
+    select page.* from ${queues} as q (name)
+    cross join unnest(${[...(filter.states ?? taskStates)]}::text[]) as s (state)
+    cross join lateral (
+      select t.* from lapse.tasks t
+      where t.queue = q.name and t.state = s.state and ${all([...conditions(rest), ...beyond(page)])}
+      order by due_at, id limit ${page.limit}
+    ) page
+    order by ${orders.dueAt} limit ${page.limit}`;
+}
+
+/** Where the last page ended. Ids are made of the creation time, so that they alone order by age. */
+function beyond({ order, after }: PageRequest): RawBuilder<unknown>[] {
+  if (after === null) return [];
+  return order === "dueAt"
+    ? [sql`(t.due_at, t.id) > (${instant(after.dueAt)}, ${after.id}::uuid)`]
+    : [sql`t.id < ${after.id}::uuid`];
+}
+
+function states(filter: TaskFilter): RawBuilder<unknown>[] {
+  return [sql`t.state = any(${[...(filter.states ?? taskStates)]}::text[])`];
+}
+
+function conditions(filter: TaskFilter): RawBuilder<unknown>[] {
+  const found: RawBuilder<unknown>[] = [];
+  if (filter.queue !== undefined) found.push(sql`t.queue = ${filter.queue}`);
+  if (filter.key !== undefined) found.push(sql`t.key = ${filter.key}`);
+  if (filter.keyPrefix !== undefined) found.push(sql`starts_with(t.key, ${filter.keyPrefix})`);
+  if (filter.labels !== undefined)
+    found.push(sql`t.labels <> '{}' and t.labels @> ${JSON.stringify(filter.labels)}::jsonb`);
+  if (filter.dueAfter !== undefined) found.push(sql`t.due_at > ${instant(filter.dueAfter)}`);
+  if (filter.dueBefore !== undefined) found.push(sql`t.due_at < ${instant(filter.dueBefore)}`);
+  if (filter.scheduleId !== undefined) found.push(sql`t.schedule_id = ${filter.scheduleId}::uuid`);
+  return found;
+}
+
+function all(parts: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
+  return parts.length === 0 ? sql`true` : sql.join(parts, sql` and `);
+}

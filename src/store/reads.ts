@@ -1,0 +1,66 @@
+// Owns the reads of single tasks and their attempts.
+
+import type { Attempt, Task } from "../task/task.ts";
+import type { Connection, Database } from "./database.ts";
+import { runningAttempt, type TaskRow, toAttempt, toTasks } from "./task-rows.ts";
+
+export async function findRow(connection: Connection, id: string): Promise<TaskRow | null> {
+  const row = await connection
+    .selectFrom("lapse.tasks")
+    .selectAll()
+    .where("id", "=", id)
+    .where("state", "<>", "tombstone")
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+/** The live task with the key, else the newest that ended. */
+export async function findRowByKey(connection: Connection, queue: string, key: string): Promise<TaskRow | null> {
+  const named = connection.selectFrom("lapse.tasks").selectAll().where("queue", "=", queue).where("key", "=", key);
+  const live = await named.where("state", "in", ["scheduled", "paused", "running"]).executeTakeFirst();
+  if (live !== undefined) return live;
+  const ended = await named.where("finished_at", "is not", null).orderBy("id", "desc").limit(1).executeTakeFirst();
+  // It may have been retried between the two reads.
+  return ended ?? (await named.where("state", "in", ["scheduled", "paused", "running"]).executeTakeFirst()) ?? null;
+}
+
+export class TaskReader {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** The task, or null where there is none with the id. */
+  read(id: string): Promise<Task | null> {
+    return this.#database.query(async (connection) => one(connection, await findRow(connection, id)));
+  }
+
+  /** The live task with the key, else the newest with it; null where there never was one (or retention removed it). */
+  readByKey(queue: string, key: string): Promise<Task | null> {
+    return this.#database.query(async (connection) => one(connection, await findRowByKey(connection, queue, key)));
+  }
+
+  /** A task's attempts, oldest first, the one in flight included; null where there is no such task. */
+  attempts(id: string): Promise<Attempt[] | null> {
+    return this.#database.query(async (connection) => {
+      const row = await findRow(connection, id);
+      if (row === null) return null;
+      const ended = await connection
+        .selectFrom("lapse.attempts")
+        .selectAll()
+        .where("task_id", "=", id)
+        .orderBy("number")
+        .execute();
+      const running = row.state === "running" ? runningAttempt(row) : null;
+      const attempts = ended.map(toAttempt);
+      return running === null || attempts.some((attempt) => attempt.number === running.number)
+        ? attempts
+        : [...attempts, running];
+    });
+  }
+}
+
+async function one(connection: Connection, row: TaskRow | null): Promise<Task | null> {
+  return row === null ? null : ((await toTasks(connection, [row]))[0] ?? null);
+}

@@ -1,0 +1,71 @@
+// Owns the removal of what is past: ended tasks with their attempts, spent tombstones, folded tallies.
+
+import { sql } from "kysely";
+import type { Connection, Database } from "./database.ts";
+
+/**
+ * Removes the oldest tasks that ended more than `retentionMs` ago, at most `limit`, with their attempts, and counts them as pruned in the
+ * same transaction. Resolves to how many.
+ */
+export async function pruneEnded(
+  database: Database,
+  tallyId: string,
+  { retentionMs, limit }: { retentionMs: number; limit: number },
+): Promise<number> {
+  return database.transaction(async (trx) => {
+    const old = await sql<{ id: string }>`
+      select id from lapse.tasks
+      where finished_at is not null and finished_at < clock_timestamp() - ${retentionMs} * interval '1 millisecond'
+      order by finished_at, id limit ${limit} for update skip locked`.execute(trx);
+    const ids = old.rows.map((row) => row.id);
+    if (ids.length === 0) return 0;
+    await sql`
+      insert into lapse.tallies (id, queue, kind, count)
+      select ${tallyId}::uuid, queue, 'pruned', count(*) from lapse.tasks where id = any(${ids}::uuid[]) group by queue`.execute(
+      trx,
+    );
+    await sql`delete from lapse.attempts where task_id = any(${ids}::uuid[])`.execute(trx);
+    await sql`delete from lapse.tasks where id = any(${ids}::uuid[]) and finished_at is not null`.execute(trx);
+    return ids.length;
+  });
+}
+
+/** Removes tombstones whose time is over, at most `limit`. */
+export async function removeSpentTombstones(connection: Connection, limit: number): Promise<number> {
+  const removed = await sql`
+    delete from lapse.tasks where state = 'tombstone' and id in (
+      select id from lapse.tasks where state = 'tombstone' and due_at <= clock_timestamp() order by due_at, id limit ${limit} for update skip locked
+    )`.execute(connection);
+  return Number(removed.numAffectedRows ?? 0);
+}
+
+/** A tally younger than this is left as it is, so that a flush sent again after a lost answer finds that it was counted. */
+const tallyFoldedAfterSeconds = 60;
+
+/** Adds up the tallies that no write can repeat any more, into one row a queue and kind. */
+export async function foldTallies(database: Database, tallyId: string): Promise<void> {
+  await database.transaction(async (trx) => {
+    const folded = await sql<{ queue: string; kind: string; count: number }>`
+      with gone as (
+        delete from lapse.tallies where (id, queue, kind) in (
+          select id, queue, kind from lapse.tallies
+          where created_at < clock_timestamp() - ${tallyFoldedAfterSeconds} * interval '1 second'
+          order by id, queue, kind for update skip locked
+        )
+        returning queue, kind, count
+      )
+      select queue, kind, sum(count)::bigint as count from gone group by queue, kind`.execute(trx);
+    if (folded.rows.length === 0) return;
+    await trx
+      .insertInto("lapse.tallies")
+      .values(
+        folded.rows.map((row) => ({
+          id: tallyId,
+          queue: row.queue,
+          kind: row.kind as "accepted" | "pruned",
+          count: row.count,
+        })),
+      )
+      .execute();
+  });
+}

@@ -1,0 +1,74 @@
+// Owns the dispatchers' shares of each queue's slots: leased with the dispatcher, never more together than the queue's concurrency.
+
+import { sql } from "kysely";
+import type { Connection, Database } from "./database.ts";
+
+/** A dispatcher's share of a queue, and what the others hold and want. */
+export interface Share {
+  readonly queue: string;
+  readonly concurrency: number;
+  readonly slots: number;
+  /** Slots of all owners together. */
+  readonly total: number;
+  /** How many owners hold slots or want some. */
+  readonly holders: number;
+  readonly othersWant: number;
+}
+
+/**
+ * Asks for `want` more slots of a queue. What is free is given; where others want some too, no more than up to an even share. What could
+ * not be given stands as wanted, so that those who hold more give some up. Resolves to the slots held now.
+ */
+export async function acquireSlots(
+  database: Database,
+  queue: string,
+  { owner, want }: { owner: string; want: number },
+): Promise<number> {
+  return database.transaction(async (trx) => {
+    const [limit] = (
+      await sql<{ concurrency: number }>`select concurrency from lapse.queues where name = ${queue} for update`.execute(
+        trx,
+      )
+    ).rows;
+    if (limit === undefined) return 0;
+    const [held] = (
+      await sql<{ total: number; mine: number; rivals: number }>`
+        select coalesce(sum(slots), 0)::int as total, coalesce(sum(slots) filter (where owner = ${owner}), 0)::int as mine,
+          count(*) filter (where owner <> ${owner} and wanted > 0)::int as rivals
+        from lapse.shares where queue = ${queue}`.execute(trx)
+    ).rows;
+    const { total, mine, rivals } = held ?? { total: 0, mine: 0, rivals: 0 };
+    const free = Math.max(0, limit.concurrency - total);
+    const fair = rivals === 0 ? free : Math.max(1, Math.floor(limit.concurrency / (rivals + 1))) - mine;
+    const granted = Math.max(0, Math.min(want, free, fair));
+    await sql`
+      insert into lapse.shares (queue, owner, slots, wanted) values (${queue}, ${owner}, ${granted}, ${want - granted})
+      on conflict (queue, owner) do update set slots = lapse.shares.slots + excluded.slots, wanted = excluded.wanted`.execute(
+      trx,
+    );
+    return mine + granted;
+  });
+}
+
+/** Gives up some of one's own slots, never more than are held, and wants no more. */
+export async function releaseSlots(
+  connection: Connection,
+  queue: string,
+  { owner, count }: { owner: string; count: number },
+): Promise<void> {
+  await sql`
+    update lapse.shares set slots = slots - ${count}, wanted = 0
+    where queue = ${queue} and owner = ${owner} and slots >= ${count}`.execute(connection);
+}
+
+/** The owner's shares, as they stand. */
+export async function readShares(connection: Connection, owner: string): Promise<Share[]> {
+  const shares = await sql<Share & { wanted: number }>`
+    select s.queue, q.concurrency, coalesce(sum(s.slots) filter (where s.owner = ${owner}), 0)::int as slots, sum(s.slots)::int as total,
+      count(*) filter (where s.slots > 0 or s.wanted > 0)::int as holders,
+      coalesce(sum(s.wanted) filter (where s.owner <> ${owner}), 0)::int as "othersWant"
+    from lapse.shares s join lapse.queues q on q.name = s.queue
+    where s.queue in (select queue from lapse.shares where owner = ${owner} and (slots > 0 or wanted > 0))
+    group by s.queue, q.concurrency`.execute(connection);
+  return shares.rows;
+}

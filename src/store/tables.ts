@@ -1,0 +1,121 @@
+// Owns the types of the tables, as kysely sees them. A test holds them against information_schema.
+
+import type { ColumnType, Generated } from "kysely";
+import type { AttemptOutcome, Delivery, HttpMethod, RetryPolicy, TaskState } from "../task/task.ts";
+
+/** Read as ms since the epoch, written as an ISO 8601 text or by SQL. */
+type Instant = ColumnType<number, string, string>;
+type NullableInstant = ColumnType<number | null, string | null | undefined, string | null>;
+/** Read as a value, written as JSON text. */
+type Json<T> = ColumnType<T, string | undefined, string>;
+type Labels = Readonly<Record<string, string>>;
+
+export interface QueueTable {
+  name: string;
+  concurrency: Generated<number>;
+  paused: Generated<boolean>;
+  created_at: Generated<number>;
+}
+
+export interface TaskTable {
+  id: string;
+  queue: string;
+  key: string | null;
+  state: TaskState | "tombstone";
+  due_at: Instant;
+  next_attempt_at: Instant;
+  created_at: Instant;
+  updated_at: Instant;
+  finished_at: NullableInstant;
+  url: string | null;
+  method: Generated<HttpMethod>;
+  headers: Json<Labels>;
+  payload: string | null;
+  body: string | null;
+  content_type: string | null;
+  timeout_ms: Generated<number>;
+  retry: Json<RetryPolicy>;
+  misfire_grace_ms: number | null;
+  delivery: Generated<Delivery>;
+  max_reschedules: number | null;
+  reschedules: Generated<number>;
+  labels: Json<Labels>;
+  schedule_id: string | null;
+  traceparent: string | null;
+  request_hash: string | null;
+  attempts: Generated<number>;
+  attempts_before: Generated<number>;
+  attempts_at_due: Generated<number>;
+  attempt_started_at: NullableInstant;
+  lateness_ms: number | null;
+  owner: string | null;
+  cancel_requested: Generated<boolean>;
+  confirmed: Generated<boolean>;
+  confirm_refused: Generated<boolean>;
+  tombstone_until: NullableInstant;
+  version: Generated<number>;
+}
+
+export interface AttemptTable {
+  task_id: string;
+  number: number;
+  started_at: Instant;
+  finished_at: Instant;
+  lateness_ms: number;
+  duration_ms: number;
+  outcome: AttemptOutcome;
+  status: number | null;
+  error: string | null;
+  response_snippet: string | null;
+}
+
+export interface DispatcherTable {
+  id: string;
+  started_at: Generated<number>;
+  lease_until: Instant;
+  dead_at: NullableInstant;
+}
+
+export interface ShareTable {
+  queue: string;
+  owner: string;
+  slots: Generated<number>;
+  wanted: Generated<number>;
+}
+
+export interface TallyTable {
+  id: string;
+  queue: string;
+  kind: "accepted" | "pruned";
+  count: number;
+  created_at: Generated<number>;
+}
+
+export interface IdempotencyKeyTable {
+  api_key_id: string;
+  method: string;
+  path: string;
+  key: string;
+  fingerprint: string;
+  status: number | null;
+  headers: Json<Record<string, string>> | null;
+  body: string | null;
+  created_at: Generated<number>;
+}
+
+export interface SettingTable {
+  name: string;
+  value: string;
+  created_at: Generated<number>;
+}
+
+export interface Tables {
+  "lapse.queues": QueueTable;
+  "lapse.tasks": TaskTable;
+  "lapse.attempts": AttemptTable;
+  "lapse.dispatchers": DispatcherTable;
+  "lapse.shares": ShareTable;
+  "lapse.tallies": TallyTable;
+  "lapse.idempotency_keys": IdempotencyKeyTable;
+  "lapse.settings": SettingTable;
+}

@@ -1,0 +1,28 @@
+// Owns what a listing can ask for.
+
+import type { Task, TaskState } from "../task/task.ts";
+
+export interface TaskFilter {
+  readonly queue?: string;
+  readonly states?: readonly TaskState[];
+  readonly key?: string;
+  readonly keyPrefix?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly dueAfter?: number;
+  readonly dueBefore?: number;
+  readonly scheduleId?: string;
+}
+
+export type TaskOrder = "dueAt" | "-createdAt";
+
+/** Where the page before ended: its last task's due time (for `dueAt`) and id. */
+export interface TaskCursor {
+  readonly dueAt: number;
+  readonly id: string;
+}
+
+export interface TaskPage {
+  readonly items: readonly Task[];
+  /** Null on the last page. */
+  readonly next: TaskCursor | null;
+}

@@ -1,0 +1,30 @@
+// Owns what intake is given to accept: a checked definition and what to do where its key is taken.
+
+import type { TaskDefinition } from "./task.ts";
+
+export type OnConflict = "reject" | "keep" | "replace";
+
+/** When a new task is due: at an instant, after a delay from receipt, or now (a delay of 0). */
+export type DueTime =
+  | { readonly kind: "at"; readonly at: number }
+  | { readonly kind: "delay"; readonly delayMs: number };
+
+export interface NewTask extends TaskDefinition {
+  readonly queue: string;
+  readonly key: string | null;
+  readonly onConflict: OnConflict;
+  readonly due: DueTime;
+  /** SHA-256 (base64url) of the request's fields after defaults, `delay` as given: "the very same request" has the same. */
+  readonly requestHash: string;
+}
+
+/** The fields that a PATCH may change; one left out stays. */
+export interface TaskChanges {
+  readonly due?: DueTime;
+  readonly url?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: TaskDefinition["body"];
+  readonly retry?: TaskDefinition["retry"];
+  readonly timeoutMs?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,115 @@
+// Owns a stand-in for the rest of Lapse, for wiring checks alone: it stores nothing and knows one task. What the stores promise is
+// tested against real ones elsewhere.
+
+import type { ApiParts } from "../../src/http/parts.ts";
+import type { AcceptOutcome } from "../../src/intake/outcomes.ts";
+import type { NewTask } from "../../src/task/new-task.ts";
+import type { Task } from "../../src/task/task.ts";
+
+export const knownId = "01937a52-6c80-7a3e-8f1d-2f6a1c3b9e57";
+export const knownKey = "order-1042:payment-timeout";
+export const apiKey = "a-secret-for-tests";
+export const confirmToken = "token-of-the-first-attempt";
+/** 2026-11-21T02:00:00Z */
+export const nowMs = 1_795_226_400_000;
+
+export const knownTask: Task = {
+  id: knownId,
+  queue: "default",
+  key: knownKey,
+  state: "scheduled",
+  dueAt: nowMs + 1_800_000,
+  nextAttemptAt: nowMs + 1_800_000,
+  createdAt: nowMs,
+  updatedAt: nowMs,
+  finishedAt: null,
+  url: "https://shop.example/hooks/cancel-order",
+  method: "POST",
+  headers: {},
+  body: { kind: "payload", json: '{"orderId":1042}' },
+  timeoutMs: 30_000,
+  retry: {
+    maxAttempts: 10,
+    backoff: "exponential",
+    minDelayMs: 5_000,
+    maxDelayMs: 21_600_000,
+    factor: 3,
+    jitter: 0.2,
+  },
+  misfireGraceMs: null,
+  delivery: "at-least-once",
+  maxReschedules: null,
+  labels: {},
+  traceparent: null,
+  scheduleId: null,
+  attempts: 0,
+  cancelRequested: false,
+  version: 1,
+  lastAttempt: null,
+};
+
+/** The task that would come of a new one, as far as an answer shows it. */
+export function taskOf(task: NewTask): Task {
+  const dueAt = task.due.kind === "at" ? task.due.at : nowMs + task.due.delayMs;
+  return { ...knownTask, ...task, dueAt, nextAttemptAt: dueAt };
+}
+
+const created = (task: NewTask): AcceptOutcome => ({ kind: "created", task: taskOf(task) });
+const done = async () => ({ kind: "done", task: knownTask }) as const;
+const bulk = async () => ({ done: [knownId], notDone: [], tombstones: [], more: false });
+
+/** Every part answers at once; give some to see what they are asked, or to have them fail. */
+export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
+  return {
+    intake: {
+      accept: async (task) => created(task),
+      acceptMany: async (tasks) => tasks.map(created),
+      acceptOnce: async (tasks, _options, render) => ({
+        kind: "answered",
+        answer: render(tasks.map(created)),
+        replayed: false,
+      }),
+      cancel: async () => ({ kind: "cancelled", task: { ...knownTask, state: "cancelled" } }),
+      confirm: async () => ({ kind: "confirmed", task: knownTask }),
+      change: done,
+      pause: done,
+      resume: done,
+      run: done,
+      retry: done,
+      cancelMany: bulk,
+      pauseMany: bulk,
+      resumeMany: bulk,
+      retryMany: bulk,
+    },
+    tasks: {
+      read: async (id) => (id === knownId ? knownTask : null),
+      readByKey: async (_queue, key) => (key === knownKey ? knownTask : null),
+      list: async () => ({ items: [knownTask], next: null }),
+      attempts: async (id) => (id === knownId ? [] : null),
+    },
+    audit: async () => ({ balanced: true, queues: [], overdueCount: 0, overdue: [] }),
+    readiness: async () => ({ ready: true, degraded: false, checks: { postgres: "ok" } }),
+    metrics: {
+      text: async () => ({ contentType: "text/plain; version=0.0.4", body: "# none\n" }),
+      httpRequest: () => undefined,
+    },
+    signingSecrets: async () => ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    confirmToken: {
+      verify: (token, id, attempt) => token === confirmToken && id === knownId && attempt === 1,
+    },
+    checkUrl: (url) => (URL.canParse(url) && /^https?:/.test(url) ? null : "must be an http or https URL"),
+    checkHeaders: (headers) =>
+      Object.keys(headers)
+        .filter((name) => name.toLowerCase() === "host")
+        .map((name) => ({ name, message: "must not be set" })),
+    clock: { now: () => nowMs },
+    log: silentLog,
+    access: { apiKey: null, loopbackOnly: true },
+    version: "0.0.0-test",
+    role: "all",
+    ...given,
+  };
+}
+
+const ignore = (): void => undefined;
+const silentLog = { debug: ignore, info: ignore, warn: ignore, error: ignore, fatal: ignore };

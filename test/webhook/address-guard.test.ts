@@ -1,0 +1,229 @@
+// Which URLs and addresses webhooks may go to: security requirements C1, C3 and C4, without a connection.
+
+import { describe, expect, test } from "vitest";
+import { createAddressGuard, parsePrivateTargets, urlLengthMax } from "../../src/webhook/address-guard.ts";
+
+const guard = createAddressGuard("none");
+const denyList = guard.denyList;
+if (denyList === null) throw new Error("A guard that is on has a list");
+
+function isDenied(address: string): boolean {
+  const denied = denyList?.check(address, address.includes(":") ? "ipv6" : "ipv4");
+  const literal = address.includes(":") ? `[${address}]` : address;
+  expect(guard.checkUrl(`http://${literal}/`) !== null).toBe(denied);
+  return denied === true;
+}
+
+const blocks: [first: string, last: string][] = [
+  ["0.0.0.0", "0.255.255.255"],
+  ["10.0.0.0", "10.255.255.255"],
+  ["100.64.0.0", "100.127.255.255"],
+  ["127.0.0.0", "127.255.255.255"],
+  ["168.63.129.16", "168.63.129.16"],
+  ["169.254.0.0", "169.254.255.255"],
+  ["172.16.0.0", "172.31.255.255"],
+  ["192.0.0.0", "192.0.0.255"],
+  ["192.0.2.0", "192.0.2.255"],
+  ["192.31.196.0", "192.31.196.255"],
+  ["192.52.193.0", "192.52.193.255"],
+  ["192.88.99.0", "192.88.99.255"],
+  ["192.168.0.0", "192.168.255.255"],
+  ["192.175.48.0", "192.175.48.255"],
+  ["198.18.0.0", "198.19.255.255"],
+  ["198.51.100.0", "198.51.100.255"],
+  ["203.0.113.0", "203.0.113.255"],
+  ["224.0.0.0", "239.255.255.255"],
+  ["240.0.0.0", "255.255.255.255"],
+  ["::", "::fffe:ffff:ffff"],
+  ["::1:0:0:0", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+  ["4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+  ["2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff"],
+  ["2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"],
+  ["2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+  ["2620:4f:8000::", "2620:4f:8000:ffff:ffff:ffff:ffff:ffff"],
+  ["3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff"],
+];
+
+const justOutside = [
+  ...["1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0"],
+  ...["168.63.129.15", "168.63.129.17", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0"],
+  ...["192.0.1.0", "192.0.1.255", "192.0.3.0", "192.31.195.255", "192.31.197.0", "192.52.192.255", "192.52.194.0"],
+  ...["192.88.98.255", "192.88.100.0", "192.167.255.255", "192.169.0.0", "192.175.47.255", "192.175.49.0"],
+  ...[
+    "198.17.255.255",
+    "198.20.0.0",
+    "198.51.99.255",
+    "198.51.101.0",
+    "203.0.112.255",
+    "203.0.114.0",
+    "223.255.255.255",
+  ],
+  ...[
+    "2000::",
+    "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    "2001:200::",
+    "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+    "2001:db9::",
+  ],
+  ...["2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::", "2620:4f:7fff:ffff:ffff:ffff:ffff:ffff", "2620:4f:8001::"],
+  ...["3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::", "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+  ...["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8"],
+];
+
+const wellKnown = [
+  ...[
+    "::1",
+    "::127.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "::ffff:0:10.0.0.1",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b:1::1",
+  ],
+  ...[
+    "100::1",
+    "100:0:0:1::1",
+    "fe80::5efe:10.0.0.1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+  ],
+  ...["2002:7f00:1::", "2002:a9fe:a9fe::"],
+];
+
+describe("an address", () => {
+  test.each(blocks)("from %s to %s is denied, at both ends", (first, last) => {
+    expect([isDenied(first), isDenied(last)]).toEqual([true, true]);
+  });
+
+  test.each(justOutside)("just outside, such as %s, is allowed", (address) => expect(isDenied(address)).toBe(false));
+
+  test.each(wellKnown)("known from attacks, such as %s, is denied", (address) => expect(isDenied(address)).toBe(true));
+});
+
+describe("a URL", () => {
+  test.each([
+    "https://shop.example/hooks/cancel-order?x=1#y",
+    "http://shop.example",
+    "HTTPS://SHOP.EXAMPLE:443/",
+    "https://shop.example:8443/",
+    "https://shop.example:65535/",
+    "https://shop.example:1024/",
+    "https://bücher.example/",
+    "https://xn--bcher-kva.example/",
+    "http://8.8.8.8/",
+    "http://localhost.example/",
+    "http://notlocalhost/",
+  ])("%s is allowed", (url) => expect(guard.checkUrl(url)).toBeNull());
+
+  const refused: [url: string, because: RegExp][] = [
+    ["ftp://shop.example/", /http or https/],
+    ["file:///etc/passwd", /http or https/],
+    ["javascript:alert(1)", /http or https/],
+    ["/hooks", /http or https/],
+    ["shop.example", /http or https/],
+    ["", /http or https/],
+    ["http://", /http or https/],
+    ["http://shop.example:99999/", /http or https/],
+    ["http://[::1%25eth0]/", /http or https/],
+    ["http://[fe80::1%eth0]/", /http or https/],
+    ["https://user@shop.example/", /user name/],
+    ["https://user:password@shop.example/", /user name/],
+    ["https://:password@shop.example/", /user name/],
+    [`https://shop.example/${"x".repeat(urlLengthMax)}`, /2048 characters/],
+    ["http://localhost/", /loopback/],
+    ["http://LOCALHOST/", /loopback/],
+    ["http://localhost./", /loopback/],
+    ["http://api.localhost/", /loopback/],
+    ["http://api.localhost./", /loopback/],
+    ["http://ｌｏｃａｌｈｏｓｔ/", /loopback/],
+    ["http://127.0.0.1./", /loopback/],
+    ["http://shop.example./", /trailing dot/],
+    ["http://shop.example:22/", /port 22/],
+    ["http://shop.example:1023/", /port 1023/],
+    ["http://shop.example:0/", /port 0/],
+    ["http://shop.example:5432/", /port 5432/],
+    ["http://shop.example:6379/", /port 6379/],
+    ["http://shop.example:27017/", /port 27017/],
+    ["http://shop.example:11211/", /port 11211/],
+  ];
+
+  test.each(refused)("%s is refused", (url, because) => expect(guard.checkUrl(url)).toMatch(because));
+
+  test.each([
+    "http://127.1/",
+    "http://127.0.1/",
+    "http://2130706433/",
+    "http://0x7f000001/",
+    "http://0x7f.0.0.1/",
+    "http://0177.0.0.1/",
+    "http://017700000001/",
+    "http://0/",
+    "http://0x0a.1/",
+    "http://169.254.43518/",
+    "http://0xA9FEA9FE/",
+    "http://[::ffff:7f00:1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[0:0:0:0:0:ffff:7f00:0001]/",
+    "http://[64:ff9b::7f00:1]/",
+    "http://[2002:7f00:1::]/",
+    "http://[::]/",
+    "http://%31%32%37.0.0.1/",
+    "http://①②⑦.0.0.1/",
+    "http://127。0。0。1/",
+  ])("%s is seen through", (url) => expect(guard.checkUrl(url)).toMatch(/loopback/));
+});
+
+describe("private targets", () => {
+  test("all allowed leave the form alone to be checked", () => {
+    const open = createAddressGuard("all");
+    expect(open.denyList).toBeNull();
+    for (const url of ["http://127.0.0.1:5432/", "http://localhost:22/", "http://[::1]/", "http://shop.example./"]) {
+      expect(open.checkUrl(url)).toBeNull();
+    }
+    expect(open.checkUrl("ftp://127.0.0.1/")).toMatch(/http or https/);
+    expect(open.checkUrl("http://a@127.0.0.1/")).toMatch(/user name/);
+    expect(open.checkUrl(`http://shop.example/${"x".repeat(urlLengthMax)}`)).toMatch(/2048/);
+  });
+
+  test("allowed by CIDR are those and no others, in every spelling", () => {
+    const some = createAddressGuard(["10.1.0.0/16", "fd00::/8", "192.168.7.7"]);
+    for (const host of ["10.1.0.0", "10.1.255.255", "0x0a010001", "[::ffff:10.1.2.3]", "[fd12::1]", "192.168.7.7"]) {
+      expect(some.checkUrl(`http://${host}/`)).toBeNull();
+    }
+    for (const host of ["10.0.255.255", "10.2.0.0", "192.168.7.8", "127.0.0.1", "localhost", "[::1]", "[fc00::1]"]) {
+      expect(some.checkUrl(`http://${host}/`)).toMatch(/loopback/);
+    }
+    expect(some.checkUrl("http://10.1.0.1:5432/")).toMatch(/port 5432/);
+  });
+
+  test("allow localhost with either of its addresses", () => {
+    expect(createAddressGuard(["127.0.0.0/8"]).checkUrl("http://localhost:3000/")).toBeNull();
+    expect(createAddressGuard(["::1"]).checkUrl("http://api.localhost/")).toBeNull();
+  });
+
+  test.each([
+    ["true", "all"],
+    ["false", "none"],
+    ["10.1.0.0/16", ["10.1.0.0/16"]],
+    ["10.1.0.0/16, fd00::/8,127.0.0.1", ["10.1.0.0/16", "fd00::/8", "127.0.0.1"]],
+  ])("are read from %j", (text, privateTargets) => expect(parsePrivateTargets(text)).toEqual({ privateTargets }));
+
+  test.each([
+    "",
+    "yes",
+    "10.1.0.0/33",
+    "10.1/16",
+    "fd00::/129",
+    "10.0.0.0/",
+    "10.0.0.0/8/8",
+    "10.0.0.0/-1",
+    "fe80::1%eth0",
+    "10.0.0.0/8,",
+  ])("are not read from %j", (text) =>
+    expect(parsePrivateTargets(text)).toEqual({ error: expect.stringMatching(/^must be true, false or CIDRs/) }),
+  );
+});
