@@ -4,7 +4,7 @@
 /** From the top to the bottom. */
 const lines = [
   { main: "^src/(main|cli)\\.ts$" },
-  { service: "^src/service\\.ts$" },
+  { service: "^src/(service|servers|maintenance)\\.ts$" },
   { config: "^src/config(\\.ts$|/)" },
   { http: "^src/http/" },
   { intake: "^src/intake/", dispatch: "^src/dispatch/" },

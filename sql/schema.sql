@@ -90,6 +90,7 @@ create table lapse.tallies (
   queue text collate "C" not null,
   kind text not null,
   count bigint not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
   constraint tallies_pkey PRIMARY KEY (id, queue, kind),
   constraint kind_is_known CHECK (kind = ANY (ARRAY['accepted'::text, 'pruned'::text]))
 )

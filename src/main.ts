@@ -37,7 +37,10 @@ async function start(config: Config, parts: Log): ReturnType<typeof startService
     return await startService(config, { log: parts });
   } catch (error) {
     const settingError = error instanceof SettingError ? error : listenError(error, config);
-    if (settingError === null) throw error;
+    if (settingError === null) {
+      parts.fatal({ err: error }, "process.start_failed");
+      process.exit(exitCodes.failed);
+    }
     console.error(settingError.message);
     process.exit(exitCodes.badSetting);
   }

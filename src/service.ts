@@ -60,7 +60,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   await migrate(servers.databaseUrl);
   const database = new Database(servers.databaseUrl, log);
   const clock = new Clock();
-  await clock.measure(() => readTime(database));
+  await clock.settle(() => readTime(database));
   const metrics = new Metrics();
   if (servers.isDatabaseOwned) await database.query(declareAllDead);
 

@@ -92,9 +92,10 @@ function nextLook(standing: Standing | undefined, now: number): number | null {
     case "running":
       return now + leaseMs;
     case "scheduled":
-      // In a paused queue: the resume enters it anew. Due and not won: its row was locked.
+      // In a paused queue: the resume enters it anew. Due and not won: its row was locked, or it became due between claim and look.
       if (standing.isQueuePaused) return null;
-      return standing.isDue ? now + lockedLookMs : Math.max(standing.nextAttemptAt, now + notYetDueLookMs);
+      if (!standing.isDue) return Math.max(standing.nextAttemptAt, now + notYetDueLookMs);
+      return now + (now - standing.nextAttemptAt < lockedLookMs ? notYetDueLookMs : lockedLookMs);
     default:
       return null;
   }

@@ -21,7 +21,8 @@ export interface FiringParts {
 
 export class Firing {
   readonly #parts: FiringParts;
-  readonly #inFlight = new Set<string>();
+  /** The newest attempt in flight here, by task: one that was taken over may still be with its receiver beside it. */
+  readonly #inFlight = new Map<string, number>();
   readonly #onEmpty: (() => void)[] = [];
 
   constructor(parts: FiringParts) {
@@ -39,14 +40,14 @@ export class Firing {
 
   /** Takes one claimed task to a persisted outcome. Never rejects. */
   async fire(task: ClaimedTask, lease: Lease): Promise<void> {
-    this.#inFlight.add(task.id);
+    this.#inFlight.set(task.id, task.attempt);
     try {
       await this.#fire(task, lease);
     } catch (error) {
       // The task stays running under a living owner; the next look finds it a stray, and fires it as the same attempt.
       this.#parts.log.error({ err: error, taskId: task.id, attempt: task.attempt }, "task.fire_failed");
     } finally {
-      this.#inFlight.delete(task.id);
+      if (this.#inFlight.get(task.id) === task.attempt) this.#inFlight.delete(task.id);
       if (this.#inFlight.size === 0) for (const resolve of this.#onEmpty.splice(0)) resolve();
     }
   }

@@ -37,8 +37,8 @@ export class Lane {
   readonly #loop: RunLoop;
   readonly #handed = new Set<string>();
   #running = 0;
-  /** Since when nothing was due nor running; null while something is. */
-  #idleSince: number | null = null;
+  /** When it last had something to do. */
+  #activeAt: number;
   /** When the next task is due, as far as this lane was told. */
   #nextAt = Number.POSITIVE_INFINITY;
   /** The last take found no free slot, or came back full: there may be more. */
@@ -47,6 +47,7 @@ export class Lane {
   constructor(queue: string, parts: LaneParts) {
     this.queue = queue;
     this.#parts = parts;
+    this.#activeAt = parts.clock.now();
     this.#loop = new RunLoop({ tick: () => this.#round(), onError: parts.onError, errorSleepMs });
   }
 
@@ -59,8 +60,10 @@ export class Lane {
     return this.#room() <= 0 && this.#running > 0;
   }
 
+  /** For how long it has had nothing to do and known of nothing to come. */
   idleForMs(now: number): number {
-    return this.#idleSince === null || this.#nextAt < Number.POSITIVE_INFINITY ? 0 : now - this.#idleSince;
+    const isIdle = this.#running === 0 && this.#handed.size === 0 && this.#nextAt === Number.POSITIVE_INFINITY;
+    return isIdle ? now - this.#activeAt : 0;
   }
 
   start(): this {
@@ -71,6 +74,7 @@ export class Lane {
   /** A task is due at `at`: a hint, earlier than all that the lane knows or without effect. */
   hint(at: number): void {
     if (at >= this.#nextAt) return;
+    this.#activeAt = this.#parts.clock.now();
     this.#nextAt = at;
     if (this.#parts.shares.slots(this.queue) === 0) this.#parts.shares.ask(this.queue, this.#running);
     const inMs = at + this.#parts.clock.uncertaintyMs - this.#parts.clock.now();
@@ -114,7 +118,6 @@ export class Lane {
     }
     const ids = await this.#take(room);
     if (ids.length === 0) return this.#sleepMs();
-    this.#idleSince = null;
     const { claimed, lookAt } = await claimer.claim({ queue: this.queue, owner: owner(), ids });
     for (const task of claimed) this.#begin(task);
     if (lookAt !== null) this.#nextAt = Math.min(this.#nextAt, lookAt);
@@ -147,7 +150,6 @@ export class Lane {
 
   #sleepMs(): number {
     const { clock } = this.#parts;
-    if (this.#running === 0) this.#idleSince ??= clock.now();
     return Math.max(0, Math.min(sleepMsMax, this.#nextAt + clock.uncertaintyMs - clock.now()));
   }
 
@@ -160,12 +162,14 @@ export class Lane {
     this.#handed.delete(task.id);
     void this.#parts.fire(task).finally(() => {
       this.#running -= 1;
+      this.#activeAt = this.#parts.clock.now();
       if (this.#isHungry || this.#handed.size > 0) this.#loop.wake();
     });
   }
 }
 
-function headAfter(taken: Taken, now: number): number {
-  if (taken.nextAt === null) return Number.POSITIVE_INFINITY;
-  return taken.nextAt <= now ? now + lockedLookMs : taken.nextAt;
+/** A head well past its time that was not taken is locked; one just past it became due behind the take. */
+function headAfter({ nextAt }: Taken, now: number): number {
+  if (nextAt === null) return Number.POSITIVE_INFINITY;
+  return nextAt <= now - lockedLookMs ? now + lockedLookMs : nextAt;
 }

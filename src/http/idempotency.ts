@@ -2,9 +2,9 @@
 
 import { hash } from "node:crypto";
 import type { IdempotencyScope } from "../intake/idempotency.ts";
+import type { OnceOutcome } from "../intake/once.ts";
 import type { Answer } from "./answer.ts";
 import { idempotencyKeyCharsMax, inProgressRetryAfterSeconds } from "./limits.ts";
-import type { OnceOutcome } from "./parts.ts";
 import { ApiProblem } from "./problem.ts";
 import type { Call } from "./route.ts";
 import { unreachable } from "./unreachable.ts";

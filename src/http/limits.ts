@@ -4,8 +4,9 @@ const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
 const dayMs = 24 * 60 * minuteMs;
 
-/** Ten years with their leap days: no span of ten calendar years is longer. */
-export const dueAheadMaxMs = 3_653 * dayMs;
+/** With their leap days: no span of ten calendar years is longer. */
+const tenYearsMs = 3_653 * dayMs;
+export const dueAheadMaxMs = tenYearsMs;
 
 export const urlCharsMax = 2_048;
 export const queueCharsMax = 128;
@@ -23,7 +24,7 @@ export const labelValueCharsMax = 256;
 export const timeoutMinMs = 100;
 export const timeoutMaxMs = 15 * minuteMs;
 export const misfireGraceMinMs = 1;
-export const misfireGraceMaxMs = dueAheadMaxMs;
+export const misfireGraceMaxMs = tenYearsMs;
 export const reschedulesMax = 1_000_000;
 
 export const attemptsMin = 1;

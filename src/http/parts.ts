@@ -1,6 +1,7 @@
 // Owns what the API asks of the rest of Lapse: service.ts hands it objects that satisfy this.
 
 import type { IdempotencyScope, StoredAnswer } from "../intake/idempotency.ts";
+import type { OnceOutcome } from "../intake/once.ts";
 import type {
   AcceptOutcome,
   BulkFilter,
@@ -14,12 +15,6 @@ import type { Log } from "../runtime/log.ts";
 import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-filter.ts";
 import type { NewTask, TaskChanges } from "../task/new-task.ts";
 import type { Attempt, Task } from "../task/task.ts";
-
-/** What `acceptOnce` came to: the answer to give (perhaps the first one again), or why there is none. */
-export type OnceOutcome =
-  | { readonly kind: "answered"; readonly answer: StoredAnswer; readonly replayed: boolean }
-  | { readonly kind: "mismatch" }
-  | { readonly kind: "in-progress" };
 
 export interface IntakePart {
   /** Joins the next group commit. */

@@ -44,10 +44,12 @@ function gather(query: string): GatheredQuery {
 
 /** The first member says how the rest is to be read. */
 const cursorVersion = 1;
+/** Years 0 to 9999, which are all that a time can be written in: a forged cursor must not reach what Postgres cannot hold. */
+const cursorTime = z.number().min(-62_167_219_200_000).max(253_402_300_799_999);
 const cursorForm = z.tuple([
   z.literal(cursorVersion),
   z.enum(["dueAt", "-createdAt"]),
-  z.number(),
+  cursorTime,
   z.string().transform(readId),
 ]);
 

@@ -18,7 +18,7 @@ export function renderTask(task: Task): string {
   const misfireGrace = task.misfireGraceMs === null ? "null" : `"${formatDuration(task.misfireGraceMs)}"`;
   const scheduleId = task.scheduleId === null ? "null" : `"${task.scheduleId}"`;
   const lastAttempt = task.lastAttempt === null ? "null" : renderAttempt(task.lastAttempt);
-  return `{"id":"${task.id}","queue":"${task.queue}","key":${key},"state":"${task.state}",${renderTimes(task)},"url":${JSON.stringify(
+  return `{"id":"${task.id}","queue":${JSON.stringify(task.queue)},"key":${key},"state":"${task.state}",${renderTimes(task)},"url":${JSON.stringify(
     task.url,
   )},"method":"${task.method}","headers":${JSON.stringify(task.headers)},${renderBody(task.body)},"timeout":"${formatDuration(
     task.timeoutMs,

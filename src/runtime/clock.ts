@@ -34,6 +34,10 @@ export class Clock {
     return monotonicMs() + this.#best.offsetMs;
   }
 
+  get isMeasured(): boolean {
+    return this.#samples.length > 0;
+  }
+
   get uncertaintyMs(): number {
     return this.#best.halfRoundTripMs;
   }
@@ -41,6 +45,11 @@ export class Clock {
   /** The instant `delayMs` from now, rounded up to the ms and never earlier than Postgres would say. */
   after(delayMs: number): number {
     return Math.ceil(this.now() + this.uncertaintyMs + delayMs);
+  }
+
+  /** Takes several measurements in a row, so that the first ones (a connection being opened) count for nothing. */
+  async settle(readDatabaseTime: () => Promise<number>): Promise<void> {
+    for (let taken = 0; taken < samplesMax; taken += 1) await this.measure(readDatabaseTime);
   }
 
   /** Takes one measurement with `readDatabaseTime`, which answers Postgres's `clock_timestamp()` in ms. */

@@ -17,7 +17,7 @@ const rescheduleMsMax = 3_653 * 86_400_000;
 
 const goneStatus = 410;
 /** Too Many Requests and Service Unavailable: the answers whose `Retry-After` is heeded. */
-const retryAfterStatuses: readonly number[] = [429, 503];
+const retryAfterStatuses: ReadonlySet<number> = new Set([429, 503]);
 
 /** The instant of the result, by Postgres's clock, and the source of jitter. */
 export interface SettleAt {
@@ -111,7 +111,7 @@ function attemptsMade(task: ClaimedTask): number {
 }
 
 function askedDelayMs(status: number, headers: AnswerHeaders, now: number): number {
-  return retryAfterStatuses.includes(status) ? (readRetryAfter(headers.retryAfter, now) ?? 0) : 0;
+  return retryAfterStatuses.has(status) ? (readRetryAfter(headers.retryAfter, now) ?? 0) : 0;
 }
 
 function says(header: string | null, word: string): boolean {

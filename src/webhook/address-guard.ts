@@ -2,25 +2,27 @@
 // at send; every address that its host resolves to is judged at connect, by the same list, so that DNS cannot say otherwise in between.
 
 import { type BlockList, isIP } from "node:net";
-import { addressBits, createDenyList } from "./deny-list.ts";
+import { createDenyList } from "./deny-list.ts";
 
 export const urlLengthMax = 2_048;
 
-/** Which private targets are allowed: none, all (the guard is off), or those in a list of CIDRs. */
+/** Which private targets are allowed: none, all (the guard is off), or those in a list of CIDRs and single addresses. */
 export type PrivateTargets = "none" | "all" | readonly string[];
 
-/** Ports below 1024 that may be called; above, all but those of services that speak something else than webhooks. */
-const lowPorts: readonly number[] = [80, 443];
+/** Below 1024 only these may be called; above, all but those of services that speak something else than webhooks. */
+const lowPorts: ReadonlySet<number> = new Set([80, 443]);
 const lowPortMax = 1_023;
-const servicePorts: ReadonlySet<number> = new Set([
-  ...[1433, 1434, 1521, 3306, 5432, 5433, 6432, 26257], // SQL databases and their poolers
-  ...[5984, 9042, 9160, 27017, 27018, 27019], // other databases
-  ...[6379, 6380, 16379, 26379, 11211], // caches
-  ...[1883, 2181, 4222, 4369, 5671, 5672, 9092, 25672, 61613, 61616], // brokers and their coordinators
-  ...[9200, 9300], // search
-  ...[2375, 2376, 2379, 2380, 6443, 8500, 10250, 10255], // Docker, etcd, Kubernetes, Consul
-  ...[2049, 3389, 5900, 5985, 5986], // files and remote desktops
-]);
+const servicePorts: ReadonlySet<number> = new Set(
+  [
+    [1433, 1434, 1521, 3306, 5432, 5433, 6432, 26257], // SQL databases and their poolers
+    [5984, 9042, 9160, 27017, 27018, 27019], // other databases
+    [6379, 6380, 16379, 26379, 11211], // caches
+    [1883, 2181, 4222, 4369, 5671, 5672, 9092, 25672, 61613, 61616], // brokers and their coordinators
+    [9200, 9300], // search
+    [2375, 2376, 2379, 2380, 6443, 8500, 10250, 10255], // Docker, etcd, Kubernetes, Consul
+    [2049, 3389, 5900, 5985, 5986], // files and remote desktops
+  ].flat(),
+);
 
 export interface AddressGuard {
   /** Asked of every address that is about to be connected to; null where the guard is off. */
@@ -33,27 +35,6 @@ export function createAddressGuard(privateTargets: PrivateTargets): AddressGuard
   if (privateTargets === "all") return { denyList: null, checkUrl: (text) => checkForm(text) };
   const denyList = createDenyList(privateTargets === "none" ? [] : privateTargets);
   return { denyList, checkUrl: (text) => checkForm(text) ?? checkTarget(new URL(text), denyList) };
-}
-
-/** Reads LAPSE_ALLOW_PRIVATE_TARGETS: `true`, `false`, or CIDRs separated by commas. */
-export function parsePrivateTargets(text: string): { privateTargets: PrivateTargets } | { error: string } {
-  if (text === "true") return { privateTargets: "all" };
-  if (text === "false") return { privateTargets: "none" };
-  const cidrs = text.split(",").map((cidr) => cidr.trim());
-  const fault = cidrs.find((cidr) => !isCidr(cidr));
-  if (fault === undefined) return { privateTargets: cidrs };
-  return {
-    error: `must be true, false or CIDRs separated by commas (10.1.0.0/16,fd00::/8), got ${JSON.stringify(fault)}`,
-  };
-}
-
-function isCidr(text: string): boolean {
-  const [address = "", prefix, ...rest] = text.split("/");
-  const version = isIP(address);
-  // A zone names an interface of this host; as a rule for addresses it means nothing.
-  if (version === 0 || address.includes("%") || rest.length > 0) return false;
-  const bits = addressBits(version === 6 ? "ipv6" : "ipv4");
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
 }
 
 function checkForm(text: string): string | null {
@@ -87,5 +68,5 @@ function isDeniedName(host: string, denyList: BlockList): boolean {
 function isAllowedPort(text: string): boolean {
   if (text === "") return true;
   const port = Number(text);
-  return port > lowPortMax ? !servicePorts.has(port) : lowPorts.includes(port);
+  return port > lowPortMax ? !servicePorts.has(port) : lowPorts.has(port);
 }

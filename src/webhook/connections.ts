@@ -15,6 +15,8 @@ const idleCountMax = 1_024;
 export interface Connection {
   readonly origin: string;
   readonly client: Client;
+  /** It has served a call before, so its receiver may have closed it since. */
+  wasUsed: boolean;
   /** Closes it at once, also while it is being made; what runs on it ends with an error. */
   destroy(): void;
 }
@@ -48,6 +50,7 @@ export class Connections {
     if (sameOrigin === undefined) this.#idle.set(connection.origin, [connection]);
     else sameOrigin.push(connection);
     this.#idleCount += 1;
+    connection.wasUsed = true;
   }
 
   /** Closes those that are idle; those in use belong to their calls. */
@@ -76,6 +79,7 @@ export class Connections {
     const connection: Connection = {
       origin,
       client,
+      wasUsed: false,
       destroy: () => {
         connecting?.abandon();
         client.destroy(() => undefined);

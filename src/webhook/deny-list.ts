@@ -40,15 +40,11 @@ export function createDenyList(allowedCidrs: readonly string[]): BlockList {
   return denied;
 }
 
-/** Adds `address/prefix`, or a bare address. Throws on anything that `isCidr` refuses. */
-export function addCidr(list: BlockList, cidr: string): void {
+/** Takes `address/prefix`, or a single address; settings were checked when they were read, so anything else throws. */
+function addCidr(list: BlockList, cidr: string): void {
   const [address = "", prefix] = cidr.split("/");
   const family = address.includes(":") ? "ipv6" : "ipv4";
-  list.addSubnet(address, prefix === undefined ? addressBits(family) : Number(prefix), family);
-}
-
-export function addressBits(family: "ipv4" | "ipv6"): number {
-  return family === "ipv6" ? 128 : 32;
+  list.addSubnet(address, Number(prefix ?? (family === "ipv6" ? 128 : 32)), family);
 }
 
 /** net.BlockList has no exceptions of its own; whoever connects asks `check` alone. */

@@ -36,34 +36,34 @@ const objectText = fc
   .array(fc.tuple(space, memberName.chain(written), space, jsonText, space), { maxLength: 6 })
   .map((members) => `{${members.map(([a, name, b, value, c]) => `${a}${name}${b}: ${value}${c}`).join(",")}}`);
 
-function check(name: string, property: fc.IRawProperty<unknown>): void {
-  test(name, () => {
-    // A failure prints its seed and path.
-    fc.assert(property, { numRuns: 2_000, verbose: fc.VerbosityLevel.None });
-  });
-}
+/** A failure prints its seed and path. */
+const runs = { numRuns: 2_000 };
 
 const own = (value: unknown, name: string): unknown => Object.getOwnPropertyDescriptor(value, name)?.value;
 
 describe("a member's text", () => {
-  check(
-    "parses to the member that JSON.parse gives, whatever the text",
-    fc.property(objectText, memberName, (json, name) => {
-      const text = memberText(json, name);
-      if (text === null) expect(Object.hasOwn(JSON.parse(json), name)).toBe(false);
-      else expect(JSON.parse(text)).toStrictEqual(own(JSON.parse(json), name));
-    }),
-  );
+  test("parses to the member that JSON.parse gives, whatever the text", () => {
+    fc.assert(
+      fc.property(objectText, memberName, (json, name) => {
+        const text = memberText(json, name);
+        if (text === null) expect(Object.hasOwn(JSON.parse(json), name)).toBe(false);
+        else expect(JSON.parse(text)).toStrictEqual(own(JSON.parse(json), name));
+      }),
+      runs,
+    );
+  });
 
-  check(
-    "is found in each item of a list",
-    fc.property(fc.array(fc.oneof(objectText, jsonText), { maxLength: 5 }), memberName, (items, name) => {
-      const json = `{"x":[{"payload":1}],"tasks":[],"tasks" : [ ${items.join(" , ")} ] }`;
-      const texts = itemMemberTexts(json, "tasks", name);
-      expect(texts).toHaveLength(items.length);
-      for (const [index, item] of items.entries()) expect(texts[index]).toBe(memberText(item, name));
-    }),
-  );
+  test("is found in each item of a list", () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(objectText, jsonText), { maxLength: 5 }), memberName, (items, name) => {
+        const json = `{"x":[{"payload":1}],"tasks":[],"tasks" : [ ${items.join(" , ")} ] }`;
+        const texts = itemMemberTexts(json, "tasks", name);
+        expect(texts).toHaveLength(items.length);
+        for (const [index, item] of items.entries()) expect(texts[index]).toBe(memberText(item, name));
+      }),
+      runs,
+    );
+  });
 
   test.each([
     ['{"payload":12345678901234567890}', "12345678901234567890"],
@@ -89,16 +89,18 @@ describe("a member's text", () => {
 });
 
 describe("strings that cannot be stored", () => {
-  check(
-    "are found exactly where a walk over the parsed value finds them",
-    fc.property(jsonText, (json) => {
-      const found = unstorableStrings(json, 1_000);
-      const expected = walk(JSON.parse(json), []);
-      // The text may have more: members that a later one of the same name hides.
-      expect(found).toEqual(expect.arrayContaining(expected));
-      if (!json.includes("\\u")) expect(found).toEqual([]);
-    }),
-  );
+  test("are found exactly where a walk over the parsed value finds them", () => {
+    fc.assert(
+      fc.property(jsonText, (json) => {
+        const found = unstorableStrings(json, 1_000);
+        const expected = walk(JSON.parse(json), []);
+        // The text may have more: members that a later one of the same name hides.
+        expect(found).toEqual(expect.arrayContaining(expected));
+        if (!json.includes("\\u")) expect(found).toEqual([]);
+      }),
+      runs,
+    );
+  });
 
   test.each([
     ['{"a":"\\u0000"}', ["/a"]],

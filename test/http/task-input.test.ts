@@ -75,7 +75,10 @@ describe("the due time", () => {
     [{ delay: "30m" }, { kind: "delay", delayMs: 1_800_000 }],
     [{ delay: "PT0.0001S" }, { kind: "delay", delayMs: 1 }],
     [{ dueAt: "2026-11-21T10:30:00+08:00" }, { kind: "at", at: Date.parse("2026-11-21T02:30:00Z") }],
-    [{ dueAt: "2026-11-21T10:30:00", timezone: "Asia/Shanghai" }, { kind: "at", at: Date.parse("2026-11-21T02:30:00Z") }],
+    [
+      { dueAt: "2026-11-21T10:30:00", timezone: "Asia/Shanghai" },
+      { kind: "at", at: Date.parse("2026-11-21T02:30:00Z") },
+    ],
     [{ dueAt: "2026-11-21T10:30:00" }, { kind: "at", at: Date.parse("2026-11-21T10:30:00Z") }],
     [{ dueAt: "1999-01-01T00:00:00Z" }, { kind: "at", at: Date.parse("1999-01-01T00:00:00Z") }],
   ])("of %j is %j", (fields, due) => {
@@ -87,7 +90,10 @@ describe("the hash", () => {
   const base = { key: "k", delay: "30m", labels: { a: "1", b: "2" }, headers: { x: "1", y: "2" }, payload: { a: 1 } };
 
   test.each<[string, object]>([
-    ["a default is spelled out", { ...base, queue: "default", method: "POST", timeout: "30s", retry: { maxAttempts: 10 } }],
+    [
+      "a default is spelled out",
+      { ...base, queue: "default", method: "POST", timeout: "30s", retry: { maxAttempts: 10 } },
+    ],
     ["a duration is spelled otherwise", { ...base, delay: "PT30M" }],
     ["labels and headers come in another order", { ...base, labels: { b: "2", a: "1" }, headers: { y: "2", x: "1" } }],
   ])("is the same where %s", (_name, fields) => {
@@ -132,12 +138,19 @@ test("a change says only what was given", () => {
     due: { kind: "delay", delayMs: 1_000 },
     body: { kind: "payload", json: "[1.0]" },
     timeoutMs: 1_000,
-    retry: { maxAttempts: 10, backoff: "exponential", minDelayMs: 5_000, maxDelayMs: 21_600_000, factor: 3, jitter: 0.2 },
+    retry: {
+      maxAttempts: 10,
+      backoff: "exponential",
+      minDelayMs: 5_000,
+      maxDelayMs: 21_600_000,
+      factor: 3,
+      jitter: 0.2,
+    },
   });
 });
 
 describe("a traceparent", () => {
-  const valid = `00-${"0af7651916cd43dd8448eb211c80319c"}-${"b7ad6b7169203331"}-01`;
+  const valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
   test.each<[string | undefined, string | null]>([
     [valid, valid],

@@ -37,11 +37,11 @@ export interface Receiver {
   /** All that came, each once its body was whole. */
   readonly requests: readonly ReceivedRequest[];
   /** Takes the first request that fits and was not taken yet, waiting for it if need be; rejects after 5 s with what did arrive. */
-  next(predicate?: (request: ReceivedRequest) => boolean): Promise<ReceivedRequest>;
+  readonly next: (predicate?: (request: ReceivedRequest) => boolean) => Promise<ReceivedRequest>;
   /** How requests are answered from now on. */
-  answer(answer: ReceiverAnswer | Answerer): void;
+  readonly answer: (answer: ReceiverAnswer | Answerer) => void;
   /** Drops every connection. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export interface ReceiverOptions {
@@ -73,15 +73,17 @@ export async function startReceiver(options: ReceiverOptions = {}): Promise<Rece
     untaken.add(request);
   };
 
-  const server = createServer((message, response) => {
-    receive(message)
-      .then(async (request) => {
-        arrive(request);
-        await respond(response, await answerer(request));
-      })
+  const serve = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      const request = await receive(message);
+      arrive(request);
+      await respond(response, await answerer(request));
+    } catch {
       // A sender that goes away while it sends or waits is what some tests are about.
-      .catch(() => response.destroy());
-  });
+      response.destroy();
+    }
+  };
+  const server = createServer((message, response) => void serve(message, response));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port }, resolve);
@@ -149,7 +151,7 @@ async function respond(response: ServerResponse, answer: ReceiverAnswer): Promis
 function describe(requests: readonly ReceivedRequest[]): string {
   if (requests.length === 0) return "nothing arrived";
   const lines = requests.map(
-    ({ method, path, headers }) => `${method} ${path} (webhook-id ${headers["webhook-id"] ?? "none"})`,
+    ({ method, path, headers }) => `${method} ${path} (webhook-id ${String(headers["webhook-id"])})`,
   );
   return `${requests.length} arrived:\n${lines.slice(-20).join("\n")}`;
 }

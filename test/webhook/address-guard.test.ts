@@ -1,7 +1,7 @@
 // Which URLs and addresses webhooks may go to: security requirements C1, C3 and C4, without a connection.
 
 import { describe, expect, test } from "vitest";
-import { createAddressGuard, parsePrivateTargets, urlLengthMax } from "../../src/webhook/address-guard.ts";
+import { createAddressGuard, urlLengthMax } from "../../src/webhook/address-guard.ts";
 
 const guard = createAddressGuard("none");
 const denyList = guard.denyList;
@@ -44,55 +44,26 @@ const blocks: [first: string, last: string][] = [
   ["3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff"],
 ];
 
-const justOutside = [
-  ...["1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0"],
-  ...["168.63.129.15", "168.63.129.17", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0"],
-  ...["192.0.1.0", "192.0.1.255", "192.0.3.0", "192.31.195.255", "192.31.197.0", "192.52.192.255", "192.52.194.0"],
-  ...["192.88.98.255", "192.88.100.0", "192.167.255.255", "192.169.0.0", "192.175.47.255", "192.175.49.0"],
-  ...[
-    "198.17.255.255",
-    "198.20.0.0",
-    "198.51.99.255",
-    "198.51.101.0",
-    "203.0.112.255",
-    "203.0.114.0",
-    "223.255.255.255",
-  ],
-  ...[
-    "2000::",
-    "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-    "2001:200::",
-    "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
-    "2001:db9::",
-  ],
-  ...["2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::", "2620:4f:7fff:ffff:ffff:ffff:ffff:ffff", "2620:4f:8001::"],
-  ...["3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::", "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
-  ...["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8"],
-];
+const justOutside = `
+  1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 168.63.129.15
+  168.63.129.17 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.0.1.0 192.0.1.255 192.0.3.0
+  192.31.195.255 192.31.197.0 192.52.192.255 192.52.194.0 192.88.98.255 192.88.100.0 192.167.255.255
+  192.169.0.0 192.175.47.255 192.175.49.0 198.17.255.255 198.20.0.0 198.51.99.255 198.51.101.0 203.0.112.255
+  203.0.114.0 223.255.255.255 2000:: 2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff 2001:200::
+  2001:db7:ffff:ffff:ffff:ffff:ffff:ffff 2001:db9:: 2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff 2003::
+  2620:4f:7fff:ffff:ffff:ffff:ffff:ffff 2620:4f:8001:: 3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff 3fff:1000::
+  3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 8.8.8.8 93.184.216.34 2606:4700::1111 ::ffff:8.8.8.8
+`
+  .trim()
+  .split(/\s+/);
 
-const wellKnown = [
-  ...[
-    "::1",
-    "::127.0.0.1",
-    "::ffff:127.0.0.1",
-    "::ffff:169.254.169.254",
-    "::ffff:0:10.0.0.1",
-    "64:ff9b::10.0.0.1",
-    "64:ff9b:1::1",
-  ],
-  ...[
-    "100::1",
-    "100:0:0:1::1",
-    "fe80::5efe:10.0.0.1",
-    "5f00::1",
-    "fc00::1",
-    "fd00:ec2::254",
-    "fe80::1",
-    "fec0::1",
-    "ff02::1",
-  ],
-  ...["2002:7f00:1::", "2002:a9fe:a9fe::"],
-];
+const wellKnown = `
+  ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:0:10.0.0.1 64:ff9b::10.0.0.1 64:ff9b:1::1
+  100::1 100:0:0:1::1 fe80::5efe:10.0.0.1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1 2002:7f00:1::
+  2002:a9fe:a9fe::
+`
+  .trim()
+  .split(/\s+/);
 
 describe("an address", () => {
   test.each(blocks)("from %s to %s is denied, at both ends", (first, last) => {
@@ -204,26 +175,4 @@ describe("private targets", () => {
     expect(createAddressGuard(["127.0.0.0/8"]).checkUrl("http://localhost:3000/")).toBeNull();
     expect(createAddressGuard(["::1"]).checkUrl("http://api.localhost/")).toBeNull();
   });
-
-  test.each([
-    ["true", "all"],
-    ["false", "none"],
-    ["10.1.0.0/16", ["10.1.0.0/16"]],
-    ["10.1.0.0/16, fd00::/8,127.0.0.1", ["10.1.0.0/16", "fd00::/8", "127.0.0.1"]],
-  ])("are read from %j", (text, privateTargets) => expect(parsePrivateTargets(text)).toEqual({ privateTargets }));
-
-  test.each([
-    "",
-    "yes",
-    "10.1.0.0/33",
-    "10.1/16",
-    "fd00::/129",
-    "10.0.0.0/",
-    "10.0.0.0/8/8",
-    "10.0.0.0/-1",
-    "fe80::1%eth0",
-    "10.0.0.0/8,",
-  ])("are not read from %j", (text) =>
-    expect(parsePrivateTargets(text)).toEqual({ error: expect.stringMatching(/^must be true, false or CIDRs/) }),
-  );
 });

@@ -10,7 +10,7 @@ import { closed, type RawServer, startRawServer, startSender } from "./sending.t
 const opened: (() => unknown)[] = [];
 
 afterEach(async () => {
-  for (const close of opened.splice(0).reverse()) await close();
+  for (const close of opened.splice(0).toReversed()) await close();
 });
 
 function ownSender() {
@@ -71,15 +71,18 @@ describe("a connection", () => {
     expect(await send({ url: server.url })).toMatchObject({ kind: "answered" });
   });
 
-  test("that only connects is given up at the timeout, and a host that answers DNS late is not called then", async () => {
+  test("is forgotten once its receiver has closed it", async () => {
     const connections = new Connections(createConnector(null));
-    const server = await ownServer(() => undefined);
+    const server = await ownServer((socket) => socket.write(ok));
     const connection = connections.take(server.url, "any");
-    connection.client.dispatch({ path: "/", method: "GET" }, {});
-    connection.destroy();
-    await closed(server.connections[0]);
-    expect(server.received()).toBe("");
+    await connection.client.request({ path: "/", method: "GET" }).then(({ body }) => body.text());
+    connections.giveBack(connection);
+    expect(connections.idleCount).toBe(1);
+    const isGone = new Promise((resolve) => connection.client.once("disconnect", resolve));
+    server.connections[0]?.destroy();
+    await isGone;
     expect(connections.idleCount).toBe(0);
+    expect(connection.client.destroyed).toBe(true);
   });
 });
 

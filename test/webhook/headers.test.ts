@@ -33,22 +33,13 @@ describe("a caller's headers", () => {
   ])("are taken: %o", (headers) => expect(checkHeaders(headers)).toEqual([]));
 
   const refusedNames = [
-    ...[
-      "Host",
-      "connection",
-      "Keep-Alive",
-      "te",
-      "trailer",
-      "transfer-encoding",
-      "upgrade",
-      "expect",
-      "Content-Length",
-    ],
-    ...["content-encoding", "http2-settings", "cookie2", "forwarded", "via", "traceparent", "tracestate", "baggage"],
-    ...["proxy-authorization", "proxy-connection", "X-Forwarded-For", "x-forwarded-proto"],
-    ...["webhook-id", "Webhook-Signature", "webhook-anything", "lapse-attempt", "LAPSE-X"],
-    ...["", "a b", "a:b", "a\r\nb", "é", "x\0"],
-  ];
+    "Host connection Keep-Alive te trailer transfer-encoding upgrade expect Content-Length content-encoding".split(" "),
+    "http2-settings cookie2 forwarded via traceparent tracestate baggage proxy-authorization proxy-connection".split(
+      " ",
+    ),
+    "X-Forwarded-For x-forwarded-proto webhook-id Webhook-Signature webhook-any lapse-attempt LAPSE-X".split(" "),
+    ["", "a b", "a:b", "a\r\nb", "é", "x\0"],
+  ].flat();
 
   test.each(refusedNames)("named %j are refused", (name) => {
     expect(checkHeaders({ [name]: "1" })).toEqual([{ name, message: expect.stringMatching(/^must /) }]);
@@ -107,10 +98,9 @@ describe("a webhook's headers", () => {
   });
 
   test("leave out what the task does not have", () => {
-    expect(Object.keys(headersOf({})).sort()).toEqual([
-      ...["lapse-attempt", "lapse-confirm-token", "lapse-due-at", "lapse-queue"],
-      ...["user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"],
-    ]);
+    const names =
+      "lapse-attempt lapse-confirm-token lapse-due-at lapse-queue user-agent webhook-id webhook-signature webhook-timestamp";
+    expect(Object.keys(headersOf({})).toSorted()).toEqual(names.split(" "));
   });
 
   test("leave out a traceparent that is none", () => {

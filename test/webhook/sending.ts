@@ -14,7 +14,7 @@ export const confirmTokens = createConfirmTokens(Buffer.alloc(32, 1));
 
 export interface Sending {
   readonly sender: Sender;
-  send(task: Partial<ClaimedTask>, terms?: Partial<SendTerms>): Promise<SendResult>;
+  readonly send: (task: Partial<ClaimedTask>, terms?: Partial<SendTerms>) => Promise<SendResult>;
 }
 
 /** The caller closes the sender. */
@@ -34,8 +34,8 @@ export interface RawServer {
   /** Connections ever taken. */
   readonly connections: readonly Socket[];
   /** Bytes that came, of all connections. */
-  received(): string;
-  close(): Promise<void>;
+  readonly received: () => string;
+  readonly close: () => Promise<void>;
 }
 
 /** A TCP server whose `serve` is handed each connection, and each chunk that came on it. */
@@ -73,4 +73,20 @@ export async function startRawServer(
 export function closed(socket: Socket | undefined): Promise<void> {
   if (socket === undefined || socket.destroyed) return Promise.resolve();
   return new Promise((resolve) => socket.once("close", () => resolve()));
+}
+
+/** Sends to a server that answers every request with these bytes, and then, if told so, ends the connection. */
+export async function sendTo(
+  send: Sending["send"],
+  answer: string,
+  { end = false, timeoutMs = 5_000 } = {},
+): Promise<SendResult> {
+  const server = await startRawServer((socket) =>
+    end ? socket.end(answer, "latin1") : socket.write(answer, "latin1"),
+  );
+  try {
+    return await send({ url: server.url, timeoutMs });
+  } finally {
+    await server.close();
+  }
 }

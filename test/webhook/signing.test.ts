@@ -39,7 +39,7 @@ describe("a signature", () => {
   test.each(bodies)("of a body that is %s is accepted by the reference library", (_name, text) => {
     const secret = createSigningSecret();
     const message = { id, timestampSeconds: Math.floor(Date.now() / 1_000), body: Buffer.from(text) };
-    verify(secret, sign(keysOf(secret), message), message);
+    expect(() => verify(secret, sign(keysOf(secret), message), message)).not.toThrow();
   });
 
   test("is accepted with either secret while one is rotated out, and with no other", () => {
@@ -47,8 +47,8 @@ describe("a signature", () => {
     const message = { id, timestampSeconds: Math.floor(Date.now() / 1_000), body: Buffer.from("{}") };
     const signature = sign(keysOf(fresh, old), message);
     expect(signature).toMatch(/^v1,[A-Za-z0-9+/]{43}= v1,[A-Za-z0-9+/]{43}=$/);
-    verify(old, signature, message);
-    verify(fresh, signature, message);
+    expect(() => verify(old, signature, message)).not.toThrow();
+    expect(() => verify(fresh, signature, message)).not.toThrow();
     expect(() => verify(foreign, signature, message)).toThrow("No matching signature");
     expect(() => verify(fresh, signature, { ...message, body: Buffer.from("{} ") })).toThrow("No matching signature");
   });

@@ -137,7 +137,7 @@ const listFields = {
   state: stateList.optional(),
   key: taskKey.optional(),
   keyPrefix: taskKey.optional().meta({ description: "The beginning of the key.", example: "order-1042:" }),
-  dueAfter: queryTime("Due at this instant or later.").optional(),
+  dueAfter: queryTime("Due after this instant.").optional(),
   dueBefore: queryTime("Due before this instant.").optional(),
   scheduleId: idField.optional().meta({ description: "Brought forth by this schedule." }),
   order: z.enum(["dueAt", "-createdAt"]).default("dueAt").meta({ description: "By due time, or the newest first." }),

@@ -1,0 +1,108 @@
+// Owns what the benchmarks run on: the service as users start it, a receiver, and the figures' form.
+
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Pool } from "undici";
+
+export interface Arrivals {
+  readonly count: number;
+  readonly latenessMs: readonly number[];
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+export interface Rig {
+  /** Connections to the API. */
+  readonly api: Pool;
+  readonly receiverUrl: string;
+  /** What arrived since the last call, once `count` did; throws after `timeoutMs`. */
+  arrivals(count: number, timeoutMs: number): Promise<Arrivals>;
+  stop(): Promise<void>;
+}
+
+const connections = 50;
+const pollMs = 100;
+
+/** Starts Lapse with nothing set but a data folder of its own, and a receiver in a process of its own. */
+export async function startRig(): Promise<Rig> {
+  const dataDir = await mkdtemp(join(tmpdir(), "lapse-bench-"));
+  const receiver = fork(new URL("./receiver.ts", import.meta.url));
+  const [port] = (await once(receiver, "message")) as [number];
+  const service = spawn(process.execPath, ["src/main.ts"], {
+    env: { ...process.env, PORT: "0", LAPSE_DATA_DIR: dataDir },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const api = new Pool(await readAddress(service), { connections });
+  const receiverUrl = `http://127.0.0.1:${port}/`;
+  return {
+    api,
+    receiverUrl,
+    arrivals: (count, timeoutMs) => collect(receiverUrl, count, timeoutMs),
+    async stop() {
+      await api.destroy();
+      service.kill("SIGTERM");
+      await once(service, "exit");
+      receiver.kill();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function readAddress(service: ChildProcess): Promise<string> {
+  if (service.stdout === null) throw new Error("the service has no standard output");
+  for await (const line of createInterface(service.stdout)) {
+    const address = /^lapse: listening on (\S+)$/.exec(line)?.[1];
+    if (address !== undefined) return address;
+  }
+  throw new Error("the service ended before it was ready");
+}
+
+async function collect(receiverUrl: string, count: number, timeoutMs: number): Promise<Arrivals> {
+  const found: number[] = [];
+  let firstAt = Number.POSITIVE_INFINITY;
+  let lastAt = 0;
+  for (const until = Date.now() + timeoutMs; Date.now() < until; await sleep(pollMs)) {
+    const arrivals = (await (await fetch(receiverUrl)).json()) as Arrivals;
+    found.push(...arrivals.latenessMs);
+    if (arrivals.count > 0) firstAt = Math.min(firstAt, arrivals.firstAt);
+    lastAt = Math.max(lastAt, arrivals.lastAt);
+    if (found.length >= count)
+      return { count: found.length, latenessMs: found.toSorted((a, b) => a - b), firstAt, lastAt };
+  }
+  throw new Error(`${found.length} of ${count} tasks arrived within ${timeoutMs} ms`);
+}
+
+/** Posts a task; throws unless it was accepted. */
+export async function post(rig: Rig, task: Readonly<Record<string, unknown>>): Promise<void> {
+  const { statusCode, body } = await rig.api.request({
+    path: "/v1/tasks",
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(task),
+  });
+  const answer = await body.text();
+  if (statusCode !== 201) throw new Error(`POST /v1/tasks: ${statusCode} ${answer}`);
+}
+
+/** The value below which `share` of the sorted values lie. */
+export function percentile(sorted: readonly number[], share: number): number {
+  return Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN) * 100) / 100;
+}
+
+/** Where the figures come from. */
+export function machine(): Readonly<Record<string, unknown>> {
+  const [cpu] = cpus();
+  return {
+    cpu: cpu?.model,
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    node: process.version,
+    settings:
+      "npm start: embedded PostgreSQL 18, fsync and synchronous_commit on; one process; load, receiver and stores on the same machine",
+  };
+}

@@ -1,0 +1,83 @@
+// Owns what callers do and are told: calls of the API, each written down with its answer.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Agent, request } from "undici";
+import type { Told, ToldTask } from "./history.ts";
+
+const connections = 50;
+/** No answer of the API takes longer, also with a server away; a process that is stopped or killed never answers. */
+const answerMsMax = 20_000;
+
+export interface Answered {
+  /** Null: no answer came. */
+  readonly status: number | null;
+  readonly body: string;
+  readonly task: ToldTask | null;
+  readonly tookMs: number;
+}
+
+export interface Caller {
+  readonly told: readonly Told[];
+  accept(task: Readonly<Record<string, unknown>>): Promise<Answered>;
+  /** As a caller must after a 503 or no answer: again, with the task's key, until it is answered with a 2xx. */
+  acceptInsistently(task: Readonly<Record<string, unknown>> & { readonly key: string }): Promise<Answered>;
+  cancel(ref: { readonly id: string } | { readonly key: string }): Promise<Answered>;
+  read(id: string): Promise<Answered>;
+  /** Any other call; it is not written down. */
+  call(method: "GET" | "POST", path: string, body?: unknown): Promise<Answered>;
+  close(): Promise<void>;
+}
+
+/** A caller of the API at `url()`, asked at each call since a process that starts again has another port. */
+export function createCaller(url: () => string): Caller {
+  const told: Told[] = [];
+  const agent = new Agent({ connections, headersTimeout: answerMsMax, bodyTimeout: answerMsMax });
+  const call = async (method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Answered> => {
+    const askedAt = now();
+    const json = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    try {
+      const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...json });
+      const text = await answer.body.text();
+      return { status: answer.statusCode, body: text, task: taskIn(text), tookMs: now() - askedAt };
+    } catch {
+      return { status: null, body: "", task: null, tookMs: now() - askedAt };
+    }
+  };
+  const noted = async (about: Pick<Told, "call" | "name">, calling: Promise<Answered>): Promise<Answered> => {
+    const askedAt = now();
+    const { status, task, ...answered } = await calling;
+    told.push({ ...about, status, task, askedAt, answeredAt: now() });
+    return { status, task, ...answered };
+  };
+  const accept: Caller["accept"] = (task) =>
+    noted({ call: "accept", name: typeof task["key"] === "string" ? task["key"] : null }, call("POST", "/v1/tasks", task));
+  return {
+    told,
+    accept,
+    acceptInsistently: async (task) => {
+      while (true) {
+        const answered = await accept({ ...task, onConflict: "keep" });
+        if (answered.status !== null && answered.status < 500) return answered;
+        await sleep(100);
+      }
+    },
+    cancel: (ref) => {
+      const [name, path] = "id" in ref ? [ref.id, ref.id] : [ref.key, `by-key/${encodeURIComponent(ref.key)}`];
+      return noted({ call: "cancel", name }, call("DELETE", `/v1/tasks/${path}`));
+    },
+    read: (id) => noted({ call: "read", name: id }, call("GET", `/v1/tasks/${id}`)),
+    call,
+    close: () => agent.destroy(),
+  };
+}
+
+/** This process's clock, as the receiver reads it. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+function taskIn(text: string): ToldTask | null {
+  const { id, state, dueAt, attempts } = JSON.parse(text) as Record<string, unknown>;
+  if (typeof id !== "string" || typeof state !== "string") return null;
+  return { id, state, dueAt: Date.parse(String(dueAt)), attempts: Number(attempts) };
+}

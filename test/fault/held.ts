@@ -1,0 +1,63 @@
+// Owns the reads of what Postgres holds, at the end of a fault test.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client, type QueryResultRow } from "pg";
+import type { HeldAttempt, HeldTask } from "./history.ts";
+
+const pollMs = 50;
+
+/** Instants as ms since the epoch with fractions; counts of bigint type as numbers. */
+const tasksText = `select id, queue, key, state, extract(epoch from due_at)::float8 * 1000 as "dueAt", attempts,
+    attempts_before as "attemptsBefore", coalesce((retry ->> 'maxAttempts')::int, 1) as "maxAttempts", delivery
+  from lapse.tasks where state <> 'tombstone'`;
+const attemptsText = `select task_id as "taskId", number, outcome, extract(epoch from started_at)::float8 * 1000 as "startedAt",
+    extract(epoch from finished_at)::float8 * 1000 as "finishedAt"
+  from lapse.attempts`;
+
+export interface Held {
+  readonly tasks: readonly HeldTask[];
+  readonly attempts: readonly HeldAttempt[];
+}
+
+export async function readHeld(databaseUrl: string): Promise<Held> {
+  return {
+    tasks: await rowsOf<HeldTask & QueryResultRow>(databaseUrl, tasksText),
+    attempts: await rowsOf<HeldAttempt & QueryResultRow>(databaseUrl, attemptsText),
+  };
+}
+
+/** Waits until no task is scheduled or running any more; fails after `msMax` with how many are. */
+export async function untilSettled(databaseUrl: string, msMax: number): Promise<void> {
+  const text = "select count(*)::int as live from lapse.tasks where state in ('scheduled', 'running')";
+  await until(async () => (await rowsOf<{ live: number }>(databaseUrl, text))[0]?.live === 0, msMax, text);
+}
+
+/** Waits until the condition holds; fails after `msMax`. A condition that throws (a server that is away) does not hold. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  msMax: number,
+  what = String(condition),
+): Promise<void> {
+  const deadline = performance.now() + msMax;
+  const holds = async (): Promise<boolean> => condition();
+  while (!(await holds().catch(() => false))) {
+    if (performance.now() > deadline) throw new Error(`not within ${msMax} ms: ${what}`);
+    await sleep(pollMs);
+  }
+}
+
+/** Runs one statement on a connection of its own. */
+export async function rowsOf<Row extends QueryResultRow>(
+  databaseUrl: string,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
+  const client = new Client({ connectionString: databaseUrl });
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    return (await client.query<Row>(text, [...values])).rows;
+  } finally {
+    await client.end();
+  }
+}

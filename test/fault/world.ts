@@ -1,0 +1,131 @@
+// Owns the world of a fault test: real servers, Lapse as processes of its own, a receiver and a caller; all of it ended with the test,
+// and the histories read and compared.
+
+import { expect, onTestFailed, onTestFinished } from "vitest";
+import { createDatabase } from "../support/database.ts";
+import { type LapseProcess, startLapse } from "../support/process.ts";
+import { type Receiver, type ReceivedRequest, startReceiver } from "../support/receiver.ts";
+import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "../support/servers.ts";
+import { type Caller, createCaller } from "./caller.ts";
+import { readHeld, until, untilSettled } from "./held.ts";
+import { type Bounds, brokenPromises, type Histories, type Seen } from "./history.ts";
+
+/** After an outage of every kind tested, all that waits is fired and recorded within this. */
+const settleMsMax = 60_000;
+const shownLines = 15;
+
+export interface World {
+  readonly databaseUrl: string;
+  readonly receiver: Receiver;
+  /** Calls the first process that serves the API. */
+  readonly caller: Caller;
+  readonly processes: readonly LapseProcess[];
+  /** Starts another process: `all`, `api` or `dispatcher`. */
+  start(role: "all" | "api" | "dispatcher", env?: Readonly<Record<string, string>>): Promise<LapseProcess>;
+  /** Makes the caller call another process. */
+  callAt(process: LapseProcess): void;
+  /** Waits until the receiver has seen that many requests. */
+  untilSeen(count: number, msMax?: number): Promise<void>;
+  /** Waits until nothing is live, then reads the three histories. */
+  histories(): Promise<Histories>;
+  /** Waits until nothing is live, and expects every promise to hold and the audit to balance. */
+  expectPromisesKept(bounds: Bounds): Promise<Histories>;
+}
+
+export interface WorldOptions {
+  /** A PostgreSQL that the test kills; else a database of its own on the shared one. */
+  readonly postgres?: TestPostgres;
+  /** As in REDIS_URL. Left out: a Redis of the test's own. */
+  readonly redisUrl?: string;
+  /** Another checkout to start Lapse from. */
+  readonly folder?: string;
+}
+
+export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const databaseUrl = options.postgres?.url ?? (await ownDatabase());
+  const redisUrl = options.redisUrl ?? (await ownRedis()).url;
+  const processes: LapseProcess[] = [];
+  let api: LapseProcess | null = null;
+  const receiver = await startReceiver();
+  const caller = createCaller(() => api?.url ?? "http://127.0.0.1:1");
+  onTestFailed(() => showLogs(processes));
+  onTestFinished(async () => {
+    await Promise.all(processes.map((process) => process.end()));
+    await Promise.all([caller.close(), receiver.close()]);
+  });
+
+  const histories = async (): Promise<Histories> => {
+    await untilSettled(databaseUrl, settleMsMax);
+    return { told: caller.told, seen: receiver.requests.map(toSeen), ...(await readHeld(databaseUrl)) };
+  };
+  return {
+    databaseUrl,
+    receiver,
+    caller,
+    processes,
+    start: async (role, env = {}) => {
+      const process = await startLapse({
+        env: {
+          DATABASE_URL: databaseUrl,
+          ...(redisUrl === "" ? {} : { REDIS_URL: redisUrl }),
+          LAPSE_ROLE: role,
+          LAPSE_ALLOW_PRIVATE_TARGETS: "true",
+          ...env,
+        },
+        ...(options.folder === undefined ? {} : { folder: options.folder }),
+      });
+      processes.push(process);
+      if (role !== "dispatcher") api ??= process;
+      return process;
+    },
+    callAt: (process) => {
+      api = process;
+    },
+    untilSeen: (count, msMax = settleMsMax) =>
+      until(() => receiver.requests.length >= count, msMax, `the receiver sees ${count} requests`),
+    histories,
+    expectPromisesKept: async (bounds) => {
+      const all = await histories();
+      expect(brokenPromises(all, bounds)).toEqual([]);
+      const audit = JSON.parse((await caller.call("GET", "/v1/audit")).body) as Record<string, unknown>;
+      expect(audit).toMatchObject({ balanced: true, overdueCount: 0 });
+      return all;
+    },
+  };
+}
+
+/** A Redis that ends with the test. */
+export async function ownRedis(): Promise<TestRedis> {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  return redis;
+}
+
+/** A PostgreSQL that ends with the test, to be killed. */
+export async function ownPostgres(version: 14 | 18 = 18): Promise<TestPostgres> {
+  const postgres = await startPostgres({ version });
+  onTestFinished(() => postgres.stop());
+  return postgres;
+}
+
+async function ownDatabase(): Promise<string> {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  return database.url;
+}
+
+function toSeen({ headers, arrivedAt }: ReceivedRequest): Seen {
+  return {
+    id: String(headers["webhook-id"]),
+    attempt: Number(headers["lapse-attempt"]),
+    dueAt: Date.parse(String(headers["lapse-due-at"])),
+    arrivedAt,
+  };
+}
+
+function showLogs(processes: readonly LapseProcess[]): void {
+  for (const { pid, lines } of processes) {
+    const told = lines.filter((line) => !line.includes('"level":30')).slice(-shownLines);
+    if (told.length > 0) console.error(`Lapse ${pid}:\n${told.join("\n")}`);
+  }
+}
