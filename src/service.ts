@@ -28,7 +28,7 @@ import { declareAllDead } from "./store/owners.ts";
 import { KnownQueues } from "./store/queues.ts";
 import { TaskReader } from "./store/reads.ts";
 import { readSetting } from "./store/settings.ts";
-import { createAddressGuard } from "./webhook/address-guard.ts";
+import { type AddressGuard, createAddressGuard } from "./webhook/address-guard.ts";
 import { createConfirmTokens } from "./webhook/confirm-token.ts";
 import { checkHeaders } from "./webhook/header-rules.ts";
 import { Sender } from "./webhook/sender.ts";
@@ -99,28 +99,8 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   });
 
   let isStopping = false;
-  const reader = new TaskReader(database);
-  const api: ApiParts = {
-    intake,
-    tasks: {
-      read: (id) => reader.read(id),
-      readByKey: (queue, key) => reader.readByKey(queue, key),
-      attempts: (id) => reader.attempts(id),
-      list: (filter, page) => listTasks(database, filter, page),
-    },
-    audit: () => readAudit(database),
-    readiness: () => readReadiness(database, { redisIndex, isStopping }),
-    metrics,
-    signingSecrets: async () => secrets.texts,
-    confirmToken: confirmTokens,
-    checkUrl: (url) => guard.checkUrl(url),
-    checkHeaders,
-    clock,
-    log,
-    access: { apiKey: config.apiKey, loopbackOnly: config.apiKey === null },
-    version,
-    role: config.role,
-  };
+  const readiness = () => readReadiness(database, { redisIndex, isStopping });
+  const api = apiParts({ config, database, intake, metrics, secrets, confirmTokens, guard, clock, log, readiness });
   const server = await listen(createApp(api), config);
   dispatcher?.start();
   maintenance.start();
@@ -138,6 +118,35 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
       log.info({ outcomesWritten: isWritten }, "service.stopped");
       return isWritten ? exitCodes.drained : exitCodes.outcomesUnwritten;
     },
+  };
+}
+
+interface ApiSources extends Pick<ApiParts, "intake" | "metrics" | "clock" | "log" | "readiness"> {
+  readonly config: Config;
+  readonly database: Database;
+  readonly secrets: { readonly texts: readonly string[] };
+  readonly confirmTokens: ApiParts["confirmToken"];
+  readonly guard: AddressGuard;
+}
+
+function apiParts({ config, database, secrets, confirmTokens, guard, ...parts }: ApiSources): ApiParts {
+  const reader = new TaskReader(database);
+  return {
+    ...parts,
+    tasks: {
+      read: (id) => reader.read(id),
+      readByKey: (queue, key) => reader.readByKey(queue, key),
+      attempts: (id) => reader.attempts(id),
+      list: (filter, page) => listTasks(database, filter, page),
+    },
+    audit: () => readAudit(database),
+    signingSecrets: async () => secrets.texts,
+    confirmToken: confirmTokens,
+    checkUrl: (url) => guard.checkUrl(url),
+    checkHeaders,
+    access: { apiKey: config.apiKey, loopbackOnly: config.apiKey === null },
+    version,
+    role: config.role,
   };
 }
 

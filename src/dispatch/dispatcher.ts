@@ -139,7 +139,7 @@ export class Dispatcher {
       onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
     });
     this.#lanes.set(queue, lane);
-    if (this.#filler !== null) void this.#filler.fill([queue]);
+    if (this.#filler !== null) void this.#filler.fillQueues([queue]);
     return lane.start();
   }
 
@@ -152,7 +152,7 @@ export class Dispatcher {
       this.#healer.takeOverFromDead(this.#lease),
       this.#healer.adoptStrays(this.#lease),
       this.#shares.rebalance(new Map(lanes.map((lane) => [lane.queue, lane.demand]))),
-      this.#filler?.fill(lanes.map((lane) => lane.queue)),
+      this.#filler?.fillQueues(lanes.map((lane) => lane.queue)),
     ]);
     for (const step of steps)
       if (step.status === "rejected") this.#parts.log.warn({ err: step.reason }, "dispatcher.step_failed");

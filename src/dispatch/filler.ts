@@ -27,7 +27,7 @@ export class Filler {
   }
 
   /** Looks at each queue's fill mark and fills what is missing; at least one queue, so that Redis is found when it comes back. */
-  async fill(queues: readonly string[]): Promise<void> {
+  async fillQueues(queues: readonly string[]): Promise<void> {
     await Promise.allSettled((queues.length === 0 ? ["default"] : queues).map((queue) => this.#fillQueue(queue)));
   }
 

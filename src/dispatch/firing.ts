@@ -63,7 +63,7 @@ export class Firing {
     const result = await sender.send(task, { mayStart: () => lease.maySend, now: () => clock.now() });
     if (result.kind === "withheld") return metrics.event("send.withheld");
     const durationMs = monotonicMs() - startedMs;
-    const settlement = settle(task, result, { now: clock.now(), random });
+    const settlement = settle(task, result, { now: clock.now() + clock.uncertaintyMs, random });
     const verdict = await settler.settle({ task, owner: lease.id, settlement, durationMs });
     if (verdict === "superseded") return;
     const { outcome } = settlement;

@@ -18,7 +18,7 @@ const silenceMsMax = 3_000;
 export interface RedisCommands {
   putDue(key: string, args: readonly string[]): Promise<number>;
   takeDue(key: string, args: readonly string[]): Promise<readonly [string, readonly string[]]>;
-  beginFill(key: string, args: readonly string[]): Promise<number>;
+  beginFill(key: string, args: readonly string[]): Promise<string>;
   endFill(key: string, args: readonly string[]): Promise<number>;
   zAdd(key: string, members: readonly { score: number; value: string }[]): Promise<number>;
   zRem(key: string, members: readonly string[]): Promise<number>;
@@ -154,8 +154,7 @@ async function loadScripts() {
 async function loadScript(name: string) {
   return defineScript({
     NUMBER_OF_KEYS: 1,
-    // Beside the source, also when this runs from dist/.
-    SCRIPT: await readFile(new URL(`../../src/due-index/${name}.lua`, import.meta.url), "utf8"),
+    SCRIPT: await readFile(new URL(`./${name}.lua`, import.meta.url), "utf8"),
     parseCommand(
       parser: { pushKey(key: string): void; push(...args: string[]): void },
       key: string,

@@ -54,7 +54,7 @@ export class RedisIndex implements DueIndex {
   /** Ends a filling and moves the mark to `filledUntil` (0: leaves it). False where entries may have been lost since it began. */
   async endFill(queue: string, token: string, filledUntil: number): Promise<boolean> {
     const args = [token, String(Math.floor(filledUntil))];
-    return Number(await this.#connection.call((client) => client.endFill(this.#key(queue), args))) === 1;
+    return (await this.#connection.call((client) => client.endFill(this.#key(queue), args))) === 1;
   }
 
   async #each<Entry extends { queue: string }>(

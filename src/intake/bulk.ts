@@ -102,9 +102,9 @@ export class BulkChanger {
     }: BulkOptions & { change: Change; from: readonly TaskState[]; alreadyDone: TaskState },
   ): Promise<BulkOutcome> {
     const { found, changed } = await this.#database.transaction(async (trx) => {
-      const found = await findCandidates(trx, { ...filter, labelStates: liveStates });
-      const ids = found.slice(0, bulkTasksMax).map((candidate) => candidate.id);
-      return { found, changed: dryRun ? [] : await change(trx, ids) };
+      const candidates = await findCandidates(trx, { ...filter, labelStates: liveStates });
+      const ids = candidates.slice(0, bulkTasksMax).map((candidate) => candidate.id);
+      return { found: candidates, changed: dryRun ? [] : await change(trx, ids) };
     });
     this.#signalChanged(changed);
     const states = new Map(changed.map((row) => [row.id, row.state as TaskState]));

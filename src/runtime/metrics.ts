@@ -64,19 +64,16 @@ export class Metrics {
     ...this.#registers,
   });
 
+  readonly #eventLoop = monitorEventLoopDelay({ resolution: eventLoopResolutionMs });
+  readonly #eventLoopDelay = new Gauge({
+    name: "lapse_event_loop_delay_p99_ms",
+    help: "99th percentile of the event loop's delay since the last reading.",
+    ...this.#registers,
+  });
+
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
-    const delay = monitorEventLoopDelay({ resolution: eventLoopResolutionMs });
-    delay.enable();
-    new Gauge({
-      name: "lapse_event_loop_delay_p99_ms",
-      help: "99th percentile of the event loop's delay since the last reading.",
-      ...this.#registers,
-      collect() {
-        this.set(Math.max(0, delay.percentile(99) / 1e6 - eventLoopResolutionMs));
-        delay.reset();
-      },
-    });
+    this.#eventLoop.enable();
   }
 
   attemptSettled({ queue, outcome, latenessMs, durationMs, isFirst }: AttemptMeasured): void {
@@ -104,6 +101,8 @@ export class Metrics {
 
   /** The metrics in Prometheus' text format. */
   async text(): Promise<{ contentType: string; body: string }> {
+    this.#eventLoopDelay.set(Math.max(0, this.#eventLoop.percentile(99) / 1e6 - eventLoopResolutionMs));
+    this.#eventLoop.reset();
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() };
   }
 }

@@ -154,7 +154,7 @@ function makePool(url: string, settings: PoolSettings): pg.Pool {
     connectionTimeoutMillis: connectTimeoutMs,
     query_timeout: settings.timeoutMs + silenceTimeoutMs,
     keepAlive: true,
-    types: { getTypeParser: parserOf },
+    types: makeTypes(),
     options: sessionOptions({
       synchronous_commit: "on",
       lock_timeout: String(settings.lockTimeoutMs),
@@ -173,14 +173,12 @@ export function sessionOptions(settings: Readonly<Record<string, string>>): stri
     .join(" ");
 }
 
-const timestamptz = 1184;
-const int8 = 20;
-
 /** Instants come as ms since the epoch, cut to the ms; counts as numbers (all are far below 2^53). */
-function parserOf(oid: number, format?: "text" | "binary"): (text: string) => unknown {
-  if (oid === timestamptz) return parseInstant;
-  if (oid === int8) return Number;
-  return pg.types.getTypeParser(oid, format as "text");
+function makeTypes(): pg.TypeOverrides {
+  const types = new pg.TypeOverrides();
+  types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseInstant);
+  types.setTypeParser(pg.types.builtins.INT8, Number);
+  return types;
 }
 
 /** `2026-11-21 02:30:00.123456+00`, as ISO style in UTC writes it. */

@@ -49,7 +49,7 @@ export async function isMigrated(database: Kysely<Tables>): Promise<boolean> {
 
 const sqlFiles: MigrationProvider = {
   async getMigrations() {
-    const files = (await readdir(migrationsFolder)).filter((file) => numberedFile.test(file)).sort();
+    const files = (await readdir(migrationsFolder)).filter((file) => numberedFile.test(file)).toSorted();
     const migrations: Record<string, Migration> = {};
     for (const file of files) {
       const text = await readFile(new URL(file, migrationsFolder), "utf8");

@@ -1,10 +1,8 @@
 // Owns the reads of what Postgres holds, at the end of a fault test.
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { Client, type QueryResultRow } from "pg";
 import type { HeldAttempt, HeldTask } from "./history.ts";
-
-const pollMs = 50;
+import { until } from "./until.ts";
 
 /** Instants as ms since the epoch with fractions; counts of bigint type as numbers. */
 const tasksText = `select id, queue, key, state, extract(epoch from due_at)::float8 * 1000 as "dueAt", attempts,
@@ -30,20 +28,6 @@ export async function readHeld(databaseUrl: string): Promise<Held> {
 export async function untilSettled(databaseUrl: string, msMax: number): Promise<void> {
   const text = "select count(*)::int as live from lapse.tasks where state in ('scheduled', 'running')";
   await until(async () => (await rowsOf<{ live: number }>(databaseUrl, text))[0]?.live === 0, msMax, text);
-}
-
-/** Waits until the condition holds; fails after `msMax`. A condition that throws (a server that is away) does not hold. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  msMax: number,
-  what = String(condition),
-): Promise<void> {
-  const deadline = performance.now() + msMax;
-  const holds = async (): Promise<boolean> => condition();
-  while (!(await holds().catch(() => false))) {
-    if (performance.now() > deadline) throw new Error(`not within ${msMax} ms: ${what}`);
-    await sleep(pollMs);
-  }
 }
 
 /** Runs one statement on a connection of its own. */

@@ -6,6 +6,7 @@ import { createClient } from "redis";
 import { expect, test } from "vitest";
 import { sized } from "../support/size.ts";
 import { seenRepeatedly } from "./history.ts";
+import { sleepUntil } from "./until.ts";
 import { makeWorld, ownRedis } from "./world.ts";
 
 const taskCount = sized({ usual: 1_000, long: 10_000 });
@@ -44,9 +45,9 @@ async function postTasks<Answer>(
   const everyMs = runMs / half;
   const ahead = Array.from({ length: half }, (_, i) => accept({ url, delay: `${1_000 + Math.round(i * everyMs)}ms` }));
   const during: Promise<Answer>[] = [];
-  const startedAt = performance.now();
+  const startedAt = Date.now();
   for (let i = 0; i < half; i += 1) {
-    await sleep(Math.max(0, startedAt + i * everyMs - performance.now()));
+    await sleepUntil(startedAt + i * everyMs);
     during.push(accept({ url, delay: `${(i * 131) % 2_000}ms` }));
   }
   return Promise.all([...ahead, ...during]);

@@ -7,8 +7,9 @@ import { type LapseProcess, startLapse } from "../support/process.ts";
 import { type Receiver, type ReceivedRequest, startReceiver } from "../support/receiver.ts";
 import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "../support/servers.ts";
 import { type Caller, createCaller } from "./caller.ts";
-import { readHeld, until, untilSettled } from "./held.ts";
+import { readHeld, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Histories, type Seen } from "./history.ts";
+import { until } from "./until.ts";
 
 /** After an outage of every kind tested, all that waits is fired and recorded within this. */
 const settleMsMax = 60_000;

@@ -1,11 +1,11 @@
 // Owns the pages that explain the API: the OpenAPI document and its viewer, RapiDoc, which is kept beside it (docs/) and loads nothing
 // from elsewhere.
 
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import type { Answer } from "../answer.ts";
 import { defineRoute, type Route, type RouteDoc } from "../route.ts";
+
+const filesFolder = new URL("../docs/", import.meta.url);
 
 const page = { tag: "Documentation", problems: [] } as const satisfies Partial<RouteDoc>;
 
@@ -94,15 +94,5 @@ const docsCsp = [
 
 async function file(name: string, contentType: string, csp: string): Promise<Answer> {
   const headers = { "content-type": contentType, "content-security-policy": csp, "cache-control": "no-cache" };
-  return { status: 200, headers, body: await readFile(join(filesFolder(), name)) };
-}
-
-/** The compiler copies no such files: they are read from the sources, which ship with the package. */
-function filesFolder(): string {
-  let folder = import.meta.dirname;
-  while (!existsSync(join(folder, "package.json"))) {
-    if (folder === dirname(folder)) throw new Error(`no package.json above ${import.meta.dirname}`);
-    folder = dirname(folder);
-  }
-  return join(folder, "src", "http", "docs");
+  return { status: 200, headers, body: await readFile(new URL(name, filesFolder)) };
 }

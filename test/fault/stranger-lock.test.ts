@@ -1,0 +1,120 @@
+// Goal: a stranger's open transaction delays nobody else's task, accept, cancel or outcome; what it held goes on once it ends (P3).
+// Method: a transaction locks a waiting and a running task's rows and inserts a key, uncommitted, while others are accepted, cancelled,
+// fired and settled on two keys' worth of repeating callers; the histories compared.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "pg";
+import { expect, onTestFinished, test } from "vitest";
+import { sized } from "../support/size.ts";
+import type { Answered, Caller } from "./caller.ts";
+import { seenRepeatedly } from "./history.ts";
+import { sleepUntil, until } from "./until.ts";
+import { makeWorld } from "./world.ts";
+
+const holdMs = sized({ usual: 10_000, long: 30_000 });
+const acceptEveryMs = 20;
+const cancelEveryMs = 100;
+/** Callers who come back with the key that is held as soon as they were answered. */
+const stubbornCount = 4;
+const latenessMsMax = 2_000;
+/** A flush that meets a lock waits 100 ms for it, and writes the others then. */
+const othersP99MsMax = 500;
+/** A request that needs what is locked is answered with 503 after 2 s. */
+const conflictMsMax = 5_000;
+const waitingId = "the waiting task", runningId = "the running task";
+
+test("a stranger's transaction holds up only what it locks", { timeout: 120_000 }, async () => {
+  const { caller, receiver, databaseUrl, start, untilSeen, expectPromisesKept } = await makeWorld();
+  await start("all");
+  receiver.answer((request) => ({ delayMs: request.path === "/slow" ? 1_000 : 0 }));
+  const url = receiver.url;
+  const waiting = await caller.accept({ url, key: waitingId, delay: "1s" });
+  const running = await caller.accept({ url: `${url}/slow`, key: runningId });
+  await untilSeen(1);
+  const stranger = await openTransaction(databaseUrl, [waiting, running], "taken");
+  const releaseAt = Date.now() + holdMs;
+
+  const isHeld = (): boolean => Date.now() < releaseAt;
+  const conflicts = Array.from({ length: stubbornCount }, () => acceptUntilAnswered(caller, url));
+  const cancelHeld = await caller.cancel({ key: runningId });
+  const [accepts, cancels] = await Promise.all([acceptOthers(caller, url, isHeld), cancelOthers(caller, url, isHeld)]);
+  await sleepUntil(releaseAt);
+  expect(receiver.requests.filter(({ headers }) => headers["webhook-id"] === waiting.task?.id)).toEqual([]);
+  expect((await caller.read(running.task?.id ?? "")).task?.state).toBe("running");
+  const releasedAt = Date.now();
+  await stranger.query("rollback");
+
+  await until(() => receiver.requests.some(({ headers }) => headers["webhook-id"] === waiting.task?.id), latenessMsMax);
+  const answered = (await Promise.all(conflicts)).flat();
+  expect(answered.filter((answer) => answer.status === 503).length).toBeGreaterThanOrEqual(stubbornCount);
+  expect(Math.max(...answered.map((answer) => answer.tookMs))).toBeLessThan(conflictMsMax);
+  expect(new Set(answered.map((answer) => answer.status))).toEqual(new Set([200, 201, 503]));
+  expect(cancelHeld.status).toBe(503);
+  expect(new Set(accepts.map((answer) => answer.status))).toEqual(new Set([201]));
+  expect(new Set(cancels.map((answer) => answer.status))).toEqual(new Set([200]));
+  expect(p99(accepts)).toBeLessThan(othersP99MsMax);
+  expect(p99(cancels)).toBeLessThan(othersP99MsMax);
+
+  const heldBack = new Set([waiting.task?.id ?? ""]);
+  const histories = await expectPromisesKept({ latenessMsMax, heldBack });
+  expect(seenRepeatedly(histories)).toEqual([]);
+  const settledLate = histories.attempts.filter(
+    (attempt) => attempt.finishedAt - attempt.startedAt > latenessMsMax && attempt.taskId !== running.task?.id,
+  );
+  expect(settledLate).toEqual([]);
+  const ofRunning = histories.attempts.find((attempt) => attempt.taskId === running.task?.id);
+  expect(ofRunning).toMatchObject({ number: 1, outcome: "succeeded" });
+  expect(ofRunning?.finishedAt).toBeGreaterThan(releasedAt - 1);
+});
+
+/** Locks the tasks' rows and inserts the key, and leaves it at that. */
+async function openTransaction(databaseUrl: string, held: readonly Answered[], key: string): Promise<Client> {
+  const stranger = new Client({ connectionString: databaseUrl });
+  stranger.on("error", () => undefined);
+  await stranger.connect();
+  onTestFinished(() => stranger.end());
+  await stranger.query("begin");
+  const ids = held.map((answer) => answer.task?.id);
+  const locked = await stranger.query("select from lapse.tasks where id = any($1::uuid[]) for update", [ids]);
+  expect(locked.rowCount).toBe(held.length);
+  await stranger.query(
+    `insert into lapse.tasks (id, queue, key, state, due_at, next_attempt_at, created_at, updated_at, url)
+     values (gen_random_uuid(), 'default', $1, 'scheduled', now(), now(), now(), now(), 'http://127.0.0.1:1')`,
+    [key],
+  );
+  return stranger;
+}
+
+/** Posts a task with the key that is held, again and again, until it is taken. */
+async function acceptUntilAnswered(caller: Caller, url: string): Promise<Answered[]> {
+  const answers: Answered[] = [];
+  while (answers.length === 0 || answers.at(-1)?.status === 503) answers.push(await caller.accept({ url, key: "taken", delay: "1h" }));
+  return answers;
+}
+
+/** Tasks with and without keys, due within a second. */
+async function acceptOthers(caller: Caller, url: string, isHeld: () => boolean): Promise<Answered[]> {
+  const answers: Promise<Answered>[] = [];
+  for (let i = 0; isHeld(); i += 1) {
+    const key = i % 2 === 0 ? { key: `other-${i}` } : {};
+    answers.push(caller.accept({ url, delay: `${(i * 37) % 1_000}ms`, ...key }));
+    await sleep(acceptEveryMs);
+  }
+  return Promise.all(answers);
+}
+
+async function cancelOthers(caller: Caller, url: string, isHeld: () => boolean): Promise<Answered[]> {
+  const answers: Answered[] = [];
+  for (let i = 0; isHeld(); i += 1) {
+    const key = `unwanted-${i}`;
+    await caller.accept({ url, key, delay: "1h" });
+    answers.push(await caller.cancel({ key }));
+    await sleep(cancelEveryMs);
+  }
+  return answers;
+}
+
+function p99(answers: readonly Answered[]): number {
+  const sorted = answers.map((answer) => answer.tookMs).toSorted((one, other) => one - other);
+  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0;
+}
