@@ -4,13 +4,26 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
-    // A promise that nobody waits for is a bug, also in a test.
-    dangerouslyIgnoreUnhandledErrors: false,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "parts",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/fault/**"],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        // Alone, one file after the other: these tests hold the service to its times, and two cores are soon busy.
+        extends: true,
+        test: { name: "fault", include: ["test/fault/**/*.test.ts"], maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { startGuard } from "../src/embedded/child.ts";
 import { createDatabase, type TestDatabase } from "./support/database.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -38,7 +39,9 @@ function run(script: string, environment: Record<string, string>, ...args: strin
   child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
   const ended = once(child, "close").then(([code]) => code as number | null);
+  const guard = startGuard(child.pid ?? 0, "KILL");
   onTestFinished(async () => {
+    guard.kill("SIGKILL");
     child.kill("SIGKILL");
     await ended;
   });

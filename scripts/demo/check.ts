@@ -1,5 +1,6 @@
 // Owns the verdict: everything that must hold once the last order is decided, and a sentence for each time that it does not.
 
+import type { Visit } from "./customers.ts";
 import type { Evidence } from "./evidence.ts";
 import type { Order } from "./orders.ts";
 
@@ -36,13 +37,22 @@ function orderFaults(order: Order, { tasks, calls }: Evidence): string[] {
 
 /** The shop's books say the same as it told its customers. */
 function visitFaults({ visits, orders }: Evidence): string[] {
+  const faults =
+    visits.length === orders.length
+      ? []
+      : [`${visits.length} orders were placed, and ${orders.length} are in the books`];
   const byId = new Map(orders.map((order) => [order.id, order]));
-  return visits.flatMap(({ orderId, payment }) => {
+  for (const { orderId, payment } of visits) {
     const order = byId.get(orderId);
-    if (order === undefined) return [`order ${orderId} is not in the books`];
-    const inBooks = order.paidAt === null ? (order.refundedAt === null ? null : "refunded") : "paid";
-    return inBooks === payment ? [] : [`order ${orderId} is ${inBooks}, and its customer was told ${payment}`];
-  });
+    const inBooks = order === undefined ? "missing" : paymentOf(order);
+    if (inBooks !== payment) faults.push(`order ${orderId} is ${inBooks}, and its customer was told ${payment}`);
+  }
+  return faults;
+}
+
+function paymentOf({ paidAt, refundedAt }: Order): Visit["payment"] {
+  if (paidAt !== null) return "paid";
+  return refundedAt === null ? "none" : "refunded";
 }
 
 function callFaults({ calls, tasks, forgeryStatus }: Evidence): string[] {

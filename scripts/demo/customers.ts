@@ -14,8 +14,8 @@ export type Plan = (typeof plans)[number];
 export interface Visit {
   readonly plan: Plan;
   readonly orderId: number;
-  /** What the shop said to the payment; null where none was made. */
-  readonly payment: "paid" | "refunded" | null;
+  /** What the shop said to the payment. */
+  readonly payment: "paid" | "refunded" | "none";
 }
 
 export interface CustomerOptions {
@@ -41,7 +41,7 @@ async function visit(plan: Plan, { shopUrl, random, signal }: CustomerOptions): 
   const placed = await post(`${shopUrl}/orders`, {});
   if (placed.status !== 201) throw new Error(`the shop answered an order with ${placed.status}`);
   const { id: orderId, payBefore } = (await placed.json()) as { id: number; payBefore: number };
-  if (plan === "never") return { plan, orderId, payment: null };
+  if (plan === "never") return { plan, orderId, payment: "none" };
 
   const leftMs = payBefore - Date.now();
   const pick = ({ min, max }: { min: number; max: number }): number => min + (max - min) * random();

@@ -1,5 +1,7 @@
 // Owns the shop's webhook receiver: an order whose deadline has passed lapses, once, and only if no payment came first.
 
+/* oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands what a handler rejects with to the error handler. */
+
 import express, { type Request, Router } from "express";
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import type { LapseClient } from "./lapse-client.ts";

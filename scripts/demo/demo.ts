@@ -50,7 +50,7 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
 
   using progress = startProgress({ out, orderCount, count: () => orders.count() });
   const [visits, forgeryStatus] = await Promise.all([
-    sendCustomers({ ...options, shopUrl: door.url, withinMs: placingMs, signal }),
+    sendCustomers({ shopUrl: door.url, count: orderCount, withinMs: placingMs, random: options.random, signal }),
     forgeOne({ shopUrl: door.url, orders, signal }),
   ]);
   const evidence = await collectEvidence({ lapse, orders, network, visits, forgeryStatus, signal });
@@ -66,7 +66,7 @@ function describe({ url, postgres, index }: LapseProcess, door: Door): string {
   return [
     `Lapse      ${url}`,
     `tasks      ${postgres}`,
-    `due times  ${index}${isWithoutRedis ? " (no Redis was found, \`npm run setup\` says why; it works without)" : ""}`,
+    `due times  ${index}${isWithoutRedis ? " (no Redis was found, 'npm run setup' says why; it works without)" : ""}`,
     `shop       ${door.url}`,
   ].join("\n");
 }

@@ -17,6 +17,8 @@ const stopMsMax = 15_000;
 /** Of Lapse's log, as pino numbers them. */
 const errorLevel = 50;
 const linesKept = 10;
+/** Where Lapse was killed, its servers end a moment after it, and write until then. */
+const removal = { maxRetries: 10, retryDelay: 100 };
 /** Ends Lapse where the demo died without a word (kill -9): the pipe on the guard's standard input closes then. */
 const guardScript = 'read -r _; kill -s TERM "$1"';
 
@@ -59,7 +61,7 @@ export async function startLapse(options: {
     if (child.exitCode === null && child.signalCode === null) await end(child, exited);
     guard.kill("SIGKILL");
     await rm(systemHome(dataDir), { recursive: true, force: true }); // Where that user could not enter the folder after all.
-    await rm(dataDir, { recursive: true, force: true });
+    await rm(dataDir, { recursive: true, force: true, ...removal });
   };
 
   const log = readLog(child);

@@ -26,7 +26,7 @@ let exitCode: number = exitCodes.faulty;
 for (const [signal, code] of Object.entries(signalExits)) {
   process.on(signal, () => {
     exitCode = code;
-    stopping.abort(new Error(`ended by ${signal}`));
+    stopping.abort(`ended by ${signal}`);
   });
 }
 // Not an exit: what was started is ended on the way out.

@@ -4,7 +4,7 @@ import { styleText } from "node:util";
 import { isBothOrNeither } from "./check.ts";
 import type { Evidence } from "./evidence.ts";
 
-const nameWidth = 46;
+const nameWidth = 50;
 const numberWidth = 10;
 const faultsShownMax = 20;
 

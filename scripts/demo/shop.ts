@@ -1,5 +1,7 @@
 // Owns the shop's API: placing an order, which sets its deadline in Lapse, and paying, which must win against that deadline.
 
+/* oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands what a handler rejects with to the error handler. */
+
 import express, { type ErrorRequestHandler, type Express } from "express";
 import { deadlineHook } from "./deadline-hook.ts";
 import type { LapseClient } from "./lapse-client.ts";
@@ -77,6 +79,7 @@ function deadlineKey(orderId: number): string {
 }
 
 function errorHandler(onError: (error: unknown) => void): ErrorRequestHandler {
+  // oxlint-disable-next-line eslint/max-params -- Express knows error handlers by their four parameters.
   return (error, _request, response, next) => {
     onError(error);
     if (response.headersSent) return next(error);

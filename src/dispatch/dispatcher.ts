@@ -9,6 +9,7 @@ import { RunLoop } from "../runtime/run-loop.ts";
 import type { Database } from "../store/database.ts";
 import { readHeads } from "../store/due.ts";
 import { unregisterDispatcher } from "../store/owners.ts";
+import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Sender } from "../webhook/sender.ts";
 import { Claimer } from "./claimer.ts";
 import { Filler } from "./filler.ts";
@@ -135,12 +136,18 @@ export class Dispatcher {
       clock,
       room: () => (this.#isStopping || !this.#lease.maySend ? 0 : attemptsInFlightMax - this.#firing.count),
       owner: () => this.#lease.id,
-      fire: (task) => this.#firing.fire(task, this.#lease),
+      fire: (task, onCallEnded) => void this.#fire(task, onCallEnded),
       onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
     });
     this.#lanes.set(queue, lane);
     if (this.#filler !== null) void this.#filler.fillQueues([queue]);
     return lane.start();
+  }
+
+  async #fire(task: ClaimedTask, onCallEnded: () => void): Promise<void> {
+    await this.#firing.fire(task, this.#lease, onCallEnded);
+    // Lanes that found the process full sleep until told.
+    if (this.#firing.count === attemptsInFlightMax - 1) this.#wakeLanes();
   }
 
   /** Each step for itself: one that fails does not keep the others from being taken. */

@@ -4,11 +4,17 @@ import type { Clock } from "../runtime/clock.ts";
 import { monotonicMs } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { AttemptResult } from "../task/attempt-result.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { settle } from "../task/settle.ts";
 import type { Sender } from "../webhook/sender.ts";
 import type { Lease } from "./lease.ts";
 import type { Settler } from "./settler.ts";
+
+interface Called {
+  readonly result: AttemptResult;
+  readonly durationMs: number;
+}
 
 export interface FiringParts {
   readonly sender: Sender;
@@ -38,11 +44,15 @@ export class Firing {
     return this.#inFlight.has(id);
   }
 
-  /** Takes one claimed task to a persisted outcome. Never rejects. */
-  async fire(task: ClaimedTask, lease: Lease): Promise<void> {
+  /**
+   * Takes one claimed task to a persisted outcome. Never rejects. `onCallEnded` is called once the receiver has no call any more: its slot
+   * is free while the outcome is still being written.
+   */
+  async fire(task: ClaimedTask, lease: Lease, onCallEnded: () => void): Promise<void> {
     this.#inFlight.set(task.id, task.attempt);
     try {
-      await this.#fire(task, lease);
+      const called = await this.#call(task, lease).finally(onCallEnded);
+      if (called !== null) await this.#settle(task, lease, called);
     } catch (error) {
       // The task stays running under a living owner; the next look finds it a stray, and fires it as the same attempt.
       this.#parts.log.error({ err: error, taskId: task.id, attempt: task.attempt }, "task.fire_failed");
@@ -57,22 +67,23 @@ export class Firing {
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve));
   }
 
-  async #fire(task: ClaimedTask, lease: Lease): Promise<void> {
-    const { sender, settler, clock, random, metrics } = this.#parts;
+  /** Null: withheld, and nothing is to be recorded. */
+  async #call(task: ClaimedTask, lease: Lease): Promise<Called | null> {
+    const { sender, clock, metrics } = this.#parts;
     const startedMs = monotonicMs();
     const result = await sender.send(task, { mayStart: () => lease.maySend, now: () => clock.now() });
-    if (result.kind === "withheld") return metrics.event("send.withheld");
-    const durationMs = monotonicMs() - startedMs;
+    if (result.kind !== "withheld") return { result, durationMs: monotonicMs() - startedMs };
+    metrics.event("send.withheld");
+    return null;
+  }
+
+  async #settle(task: ClaimedTask, lease: Lease, { result, durationMs }: Called): Promise<void> {
+    const { settler, clock, random, metrics } = this.#parts;
     const settlement = settle(task, result, { now: clock.now() + clock.uncertaintyMs, random });
     const verdict = await settler.settle({ task, owner: lease.id, settlement, durationMs });
     if (verdict === "superseded") return;
-    const { outcome } = settlement;
-    metrics.attemptSettled({
-      queue: task.queue,
-      outcome,
-      latenessMs: task.latenessMs,
-      durationMs,
-      isFirst: task.attempt === task.attemptsBefore + 1,
-    });
+    const { queue, latenessMs, attempt, attemptsBefore } = task;
+    const isFirst = attempt === attemptsBefore + 1;
+    metrics.attemptSettled({ queue, outcome: settlement.outcome, latenessMs, durationMs, isFirst });
   }
 }

@@ -26,8 +26,8 @@ export interface LaneParts {
   /** How many more attempts this process may have in flight. */
   readonly room: () => number;
   readonly owner: () => string;
-  /** Takes a claimed task to its outcome; never rejects. */
-  readonly fire: (task: ClaimedTask) => Promise<void>;
+  /** Takes a claimed task to its outcome, and says when its call has ended. */
+  readonly fire: (task: ClaimedTask, onCallEnded: () => void) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -160,7 +160,7 @@ export class Lane {
   #begin(task: ClaimedTask): void {
     this.#running += 1;
     this.#handed.delete(task.id);
-    void this.#parts.fire(task).finally(() => {
+    this.#parts.fire(task, () => {
       this.#running -= 1;
       this.#activeAt = this.#parts.clock.now();
       if (this.#isHungry || this.#handed.size > 0) this.#loop.wake();

@@ -66,7 +66,8 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   return { pid, exited, hasExited: () => ended, kill: (signal) => void child.kill(signal) };
 }
 
-function startGuard(pid: number, signal: string): ChildProcess {
+/** Starts the process that sends the signal once we are gone; to be killed when the child has ended. */
+export function startGuard(pid: number, signal: "INT" | "KILL"): ChildProcess {
   const guard = spawn("/bin/sh", ["-c", guardScript, "lapse-guard", String(pid), signal], {
     cwd: "/",
     env: {},

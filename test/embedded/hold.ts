@@ -14,4 +14,5 @@ try {
   console.log(JSON.stringify({ fault: error instanceof Error ? error.message : String(error) }));
   process.exit(2);
 }
-// The servers' handles keep it running.
+// The servers' handles keep it running; when the test's process goes, however it goes, the pipe closes.
+process.stdin.on("end", () => process.exit(1)).resume();

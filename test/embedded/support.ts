@@ -38,7 +38,7 @@ export function makeDataDir(): string {
 /** Runs hold.ts on the folder until it has said something. It is killed when the test ends. */
 export async function hold(dataDir: string): Promise<{ child: ChildProcess; said: Held }> {
   const script = new URL("hold.ts", import.meta.url).pathname;
-  const child = spawn(process.execPath, [script, dataDir], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [script, dataDir], { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(async () => kill(child));
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];
   return { child, said: JSON.parse(line) as Held };

@@ -63,6 +63,13 @@ export interface Bounds {
   readonly latenessMsMax: number | null;
   /** Tasks that something the promise allows for held back: their lateness is not judged. */
   readonly heldBack?: ReadonlySet<string>;
+  /** Postgres or every dispatcher was away: what fell due then counts from the end of it. */
+  readonly outages?: readonly Outage[];
+}
+
+export interface Outage {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** The receiver reads its clock otherwise than Postgres does; both are of one host. */
@@ -151,11 +158,16 @@ function* lateOrNever(view: View): Iterable<string> {
       continue;
     }
     if (latenessMsMax === null || heldBack?.has(id)) continue;
-    const first = view.attemptsOf.get(id)?.find((attempt) => attempt.number === 1);
-    const startedMs = first === undefined ? 0 : first.startedAt - dueAt;
-    const lateMs = Math.max(startedMs, seen.arrivedAt - dueAt);
+    const startedAt = view.attemptsOf.get(id)?.find((attempt) => attempt.number === 1)?.startedAt ?? seen.arrivedAt;
+    const lateMs = Math.max(startedAt, seen.arrivedAt) - possibleFrom(dueAt, latenessMsMax, view.bounds.outages ?? []);
     if (lateMs > latenessMsMax) yield `${id} was ${Math.round(lateMs)} ms late`;
   }
+}
+
+/** What was due shortly before an outage may not have started yet when it began. */
+function possibleFrom(dueAt: number, latenessMsMax: number, outages: readonly Outage[]): number {
+  const hit = outages.filter(({ from, to }) => dueAt >= from - latenessMsMax && dueAt < to);
+  return Math.max(dueAt, ...hit.map((outage) => outage.to));
 }
 
 /** After a 200 no attempt starts: none is recorded or seen beyond those that the answer told of. */

@@ -21,22 +21,21 @@ const latenessMsMax = 2_000;
 const othersP99MsMax = 500;
 /** A request that needs what is locked is answered with 503 after 2 s. */
 const conflictMsMax = 5_000;
-const waitingId = "the waiting task", runningId = "the running task";
 
 test("a stranger's transaction holds up only what it locks", { timeout: 120_000 }, async () => {
   const { caller, receiver, databaseUrl, start, untilSeen, expectPromisesKept } = await makeWorld();
   await start("all");
   receiver.answer((request) => ({ delayMs: request.path === "/slow" ? 1_000 : 0 }));
   const url = receiver.url;
-  const waiting = await caller.accept({ url, key: waitingId, delay: "1s" });
-  const running = await caller.accept({ url: `${url}/slow`, key: runningId });
+  const waiting = await caller.accept({ url, key: "waiting", delay: "1s" });
+  const running = await caller.accept({ url: `${url}/slow`, key: "running" });
   await untilSeen(1);
   const stranger = await openTransaction(databaseUrl, [waiting, running], "taken");
   const releaseAt = Date.now() + holdMs;
 
   const isHeld = (): boolean => Date.now() < releaseAt;
   const conflicts = Array.from({ length: stubbornCount }, () => acceptUntilAnswered(caller, url));
-  const cancelHeld = await caller.cancel({ key: runningId });
+  const cancelHeld = await caller.cancel({ key: "running" });
   const [accepts, cancels] = await Promise.all([acceptOthers(caller, url, isHeld), cancelOthers(caller, url, isHeld)]);
   await sleepUntil(releaseAt);
   expect(receiver.requests.filter(({ headers }) => headers["webhook-id"] === waiting.task?.id)).toEqual([]);
@@ -48,7 +47,7 @@ test("a stranger's transaction holds up only what it locks", { timeout: 120_000 
   const answered = (await Promise.all(conflicts)).flat();
   expect(answered.filter((answer) => answer.status === 503).length).toBeGreaterThanOrEqual(stubbornCount);
   expect(Math.max(...answered.map((answer) => answer.tookMs))).toBeLessThan(conflictMsMax);
-  expect(new Set(answered.map((answer) => answer.status))).toEqual(new Set([200, 201, 503]));
+  expect(answered.filter(({ status }) => status !== 503 && status !== 201 && status !== 200)).toEqual([]);
   expect(cancelHeld.status).toBe(503);
   expect(new Set(accepts.map((answer) => answer.status))).toEqual(new Set([201]));
   expect(new Set(cancels.map((answer) => answer.status))).toEqual(new Set([200]));
@@ -88,7 +87,7 @@ async function openTransaction(databaseUrl: string, held: readonly Answered[], k
 /** Posts a task with the key that is held, again and again, until it is taken. */
 async function acceptUntilAnswered(caller: Caller, url: string): Promise<Answered[]> {
   const answers: Answered[] = [];
-  while (answers.length === 0 || answers.at(-1)?.status === 503) answers.push(await caller.accept({ url, key: "taken", delay: "1h" }));
+  while (answers.length === 0 || answers.at(-1)?.status === 503) answers.push(await caller.accept({ url, key: "taken", delay: "1s" }));
   return answers;
 }
 

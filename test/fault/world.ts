@@ -1,7 +1,10 @@
 // Owns the world of a fault test: real servers, Lapse as processes of its own, a receiver and a caller; all of it ended with the test,
 // and the histories read and compared.
 
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, onTestFailed, onTestFinished } from "vitest";
+import { systemHome } from "../../src/embedded/data-home.ts";
 import { createDatabase } from "../support/database.ts";
 import { type LapseProcess, startLapse } from "../support/process.ts";
 import { type Receiver, type ReceivedRequest, startReceiver } from "../support/receiver.ts";
@@ -36,6 +39,8 @@ export interface World {
 export interface WorldOptions {
   /** A PostgreSQL that the test kills; else a database of its own on the shared one. */
   readonly postgres?: TestPostgres;
+  /** The embedded servers instead, on this data folder. */
+  readonly dataDir?: string;
   /** As in REDIS_URL. Left out: a Redis of the test's own. */
   readonly redisUrl?: string;
   /** Another checkout to start Lapse from. */
@@ -43,8 +48,7 @@ export interface WorldOptions {
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
-  const databaseUrl = options.postgres?.url ?? (await ownDatabase());
-  const redisUrl = options.redisUrl ?? (await ownRedis()).url;
+  const servers = options.dataDir === undefined ? await givenServers(options) : embeddedServers(options.dataDir);
   const processes: LapseProcess[] = [];
   let api: LapseProcess | null = null;
   const receiver = await startReceiver();
@@ -56,23 +60,19 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   });
 
   const histories = async (): Promise<Histories> => {
-    await untilSettled(databaseUrl, settleMsMax);
-    return { told: caller.told, seen: receiver.requests.map(toSeen), ...(await readHeld(databaseUrl)) };
+    await untilSettled(servers.databaseUrl(), settleMsMax);
+    return { told: caller.told, seen: receiver.requests.map(toSeen), ...(await readHeld(servers.databaseUrl())) };
   };
   return {
-    databaseUrl,
+    get databaseUrl() {
+      return servers.databaseUrl();
+    },
     receiver,
     caller,
     processes,
     start: async (role, env = {}) => {
       const process = await startLapse({
-        env: {
-          DATABASE_URL: databaseUrl,
-          ...(redisUrl === "" ? {} : { REDIS_URL: redisUrl }),
-          LAPSE_ROLE: role,
-          LAPSE_ALLOW_PRIVATE_TARGETS: "true",
-          ...env,
-        },
+        env: { ...servers.env, LAPSE_ROLE: role, LAPSE_ALLOW_PRIVATE_TARGETS: "true", ...env },
         ...(options.folder === undefined ? {} : { folder: options.folder }),
       });
       processes.push(process);
@@ -93,6 +93,28 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       return all;
     },
   };
+}
+
+interface Servers {
+  readonly env: Readonly<Record<string, string>>;
+  databaseUrl(): string;
+}
+
+async function givenServers({ postgres, redisUrl }: WorldOptions): Promise<Servers> {
+  const databaseUrl = postgres?.url ?? (await ownDatabase());
+  const env = { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl ?? (await ownRedis()).url };
+  return { env, databaseUrl: () => databaseUrl };
+}
+
+/** The embedded PostgreSQL takes another port at each start. */
+function embeddedServers(dataDir: string): Servers {
+  const databaseUrl = (): string => {
+    const home = existsSync(join(dataDir, "postgres")) ? dataDir : systemHome(dataDir);
+    const password = readFileSync(join(home, "password"), "utf8").trim();
+    const port = readFileSync(join(home, "postgres", "postmaster.pid"), "utf8").split("\n")[3];
+    return `postgres://lapse:${password}@127.0.0.1:${port}/postgres`;
+  };
+  return { env: { LAPSE_DATA_DIR: dataDir }, databaseUrl };
 }
 
 /** A Redis that ends with the test. */
