@@ -14,6 +14,8 @@ export interface Order {
   readonly payBefore: number;
   readonly paidAt: number | null;
   readonly lapsedAt: number | null;
+  /** How often its goods were put back on the shelf: twice, where a repeated webhook is acted upon twice. */
+  readonly restockCount: number;
   /** When a payment was turned down, since it came too late. */
   readonly refundedAt: number | null;
 }
@@ -39,7 +41,7 @@ export class OrderBook {
 
   async insert(order: Pick<Order, "id" | "taskId" | "payBefore">): Promise<void> {
     await sleep(statementMs);
-    this.#orders.set(order.id, { ...order, paidAt: null, lapsedAt: null, refundedAt: null });
+    this.#orders.set(order.id, { ...order, paidAt: null, lapsedAt: null, restockCount: 0, refundedAt: null });
   }
 
   async find(id: number): Promise<Order | null> {
@@ -60,7 +62,8 @@ export class OrderBook {
   /** The order lapses and the webhook counts as handled: one transaction, so that a repeat finds both or neither. */
   async markLapsed(id: number, webhookId: string): Promise<void> {
     await sleep(statementMs);
-    this.#change(id, { lapsedAt: Date.now() });
+    const { restockCount } = this.#get(id);
+    this.#orders.set(id, { ...this.#get(id), lapsedAt: Date.now(), restockCount: 
     this.#handledWebhooks.add(webhookId);
   }
 

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from "uuid";
 import type { Clock } from "../runtime/clock.ts";
 import { sleep } from "../runtime/clock.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
+import { OneWaits } from "../runtime/one-waits.ts";
 import {
   type Arrival,
   acceptedTask,
@@ -42,6 +43,8 @@ export interface AcceptorParts {
 export class Acceptor {
   readonly #parts: AcceptorParts;
   readonly #flushes: GroupCommit<Arrival, Flushed>;
+  /** Keys that an accept waits for singly. */
+  readonly #looks = new OneWaits<AcceptOutcome>((outcome) => outcome.kind === "locked");
 
   constructor(parts: AcceptorParts) {
     this.#parts = parts;
@@ -49,7 +52,7 @@ export class Acceptor {
       write: (arrivals) => this.#flush(arrivals),
       batchMax: flushTasksMax,
       writersMax: 2,
-      conflictName: ({ task }) => (task.key === null ? null : `${task.queue} ${task.key}`),
+      conflictName: nameOf,
     });
   }
 
@@ -57,7 +60,9 @@ export class Acceptor {
   async accept(task: NewTask): Promise<AcceptOutcome> {
     await this.#parts.queues.ensure([task.queue]);
     const arrival = this.#arrive(task);
-    const flushed = await this.#flushes.add(arrival);
+    // A key that somebody waits for would hold up every flush that it joins.
+    const isContended = this.#looks.has(nameOf(arrival) ?? "");
+    const flushed = isContended ? "look" : await this.#flushes.add(arrival);
     if (flushed === "stored") return this.#signalled({ kind: "created", task: acceptedTask(arrival, "scheduled") });
     if (flushed !== "look") throw flushed.fault;
     return this.#signalled(await this.#acceptSingly(arrival));
@@ -68,7 +73,7 @@ export class Acceptor {
     await this.ensureQueues(tasks);
     let outcomes: AcceptOutcome[] = [];
     try {
-      await this.#parts.database.transaction(async (trx) => {
+      await this.#parts.database.patient.transaction(async (trx) => {
         outcomes = await this.acceptIn(trx, tasks);
         if (outcomes.some((outcome) => outcome.kind === "conflict")) throw new RefusedBatch();
       });
@@ -117,7 +122,7 @@ export class Acceptor {
 
   /**
    * Writes a flush. A row or key that a stranger's transaction holds must not hold up the others: those without a key are written at once,
-   * those with one looked at singly. A row that the server refuses is found by halving.
+   * those with one singly, side by side. A row that the server refuses is found by halving.
    */
   async #flush(arrivals: readonly Arrival[]): Promise<Flushed[]> {
     try {
@@ -133,11 +138,21 @@ export class Acceptor {
   }
 
   async #flushAroundLocks(arrivals: readonly Arrival[]): Promise<Flushed[]> {
+    if (arrivals.length === 1) return ["look"];
     const keyless = arrivals.filter((arrival) => arrival.task.key === null);
-    if (keyless.length === 0 || keyless.length === arrivals.length) return arrivals.map(() => "look");
-    const flushed = await this.#flush(keyless);
-    const byId = new Map(keyless.map((arrival, i) => [arrival.id, flushed[i] ?? "look"]));
+    const keyed = arrivals.filter((arrival) => arrival.task.key !== null);
+    // All without a key: the table itself is locked.
+    if (keyed.length === 0) return arrivals.map(() => "look");
+    const parts = await Promise.all(
+      [keyless, ...keyed.map((arrival) => [arrival])].map((part) => this.#flushPart(part)),
+    );
+    const byId = new Map(parts.flat());
     return arrivals.map((arrival) => byId.get(arrival.id) ?? "look");
+  }
+
+  async #flushPart(arrivals: readonly Arrival[]): Promise<[string, Flushed][]> {
+    const flushed = arrivals.length === 0 ? [] : await this.#flush(arrivals);
+    return arrivals.map((arrival, i) => [arrival.id, flushed[i] ?? "look"]);
   }
 
   /** Sends a flush, again as it is where its answer was lost: its ids make that harmless. */
@@ -153,9 +168,13 @@ export class Acceptor {
     }
   }
 
-  async #acceptSingly(arrival: Arrival): Promise<AcceptOutcome> {
+  #acceptSingly(arrival: Arrival): Promise<AcceptOutcome> {
+    return this.#looks.run(nameOf(arrival) ?? arrival.id, () => this.#waitFor(arrival));
+  }
+
+  async #waitFor(arrival: Arrival): Promise<AcceptOutcome> {
     try {
-      return await this.#parts.database.transaction(async (trx) => {
+      return await this.#parts.database.patient.transaction(async (trx) => {
         const stored = await insertArrivalsIn(trx, [arrival], "scheduled");
         if (stored.has(arrival.id)) return { kind: "created", task: acceptedTask(arrival, "scheduled") };
         return this.#look(trx, arrival);
@@ -202,6 +221,11 @@ export class Acceptor {
     }
     return outcome;
   }
+}
+
+/** Two tasks of one name may not be written by one statement. */
+function nameOf({ task }: Arrival): string | null {
+  return task.key === null ? null : `${task.queue} ${task.key}`;
 }
 
 /** Ends the transaction of a batch of which one task was refused. */

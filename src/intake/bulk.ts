@@ -57,7 +57,7 @@ export class BulkChanger {
 
   /** Retries failed and missed tasks; of several with one key only the newest. */
   async retry(filter: BulkFilter, { dryRun }: BulkOptions): Promise<BulkOutcome> {
-    return this.#database.query(async (connection) => {
+    return this.#database.patient.query(async (connection) => {
       const found = await findCandidates(connection, { ...filter, labelStates: ["failed", "missed"] });
       const candidates = found.slice(0, bulkTasksMax);
       const newest = newestOfEachKey(candidates);
@@ -101,7 +101,7 @@ export class BulkChanger {
       alreadyDone,
     }: BulkOptions & { change: Change; from: readonly TaskState[]; alreadyDone: TaskState },
   ): Promise<BulkOutcome> {
-    const { found, changed } = await this.#database.transaction(async (trx) => {
+    const { found, changed } = await this.#database.patient.transaction(async (trx) => {
       const candidates = await findCandidates(trx, { ...filter, labelStates: liveStates });
       const ids = candidates.slice(0, bulkTasksMax).map((candidate) => candidate.id);
       return { found: candidates, changed: dryRun ? [] : await change(trx, ids) };
@@ -138,7 +138,7 @@ export class BulkChanger {
     const notDone = new Map(cancelled.notDone.map((refusal) => [refusal.id, refusal]));
     for (let rounds = 0; left.size > 0 && rounds < tombstoneRoundsMax; rounds += 1) {
       const keys = [...left].toSorted();
-      const stands = await this.#database.transaction(async (trx) => {
+      const stands = await this.#database.patient.transaction(async (trx) => {
         const made = await makeTombstones(trx, { ids: keys.map(() => uuidv7()), queue, keys, lifetimeMs });
         const remembered = await leaveTombstones(trx, { queue, keys, lifetimeMs });
         return [...made, ...remembered];

@@ -2,9 +2,11 @@
 
 import { monotonicMs, sleep } from "../runtime/clock.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
+import { OneWaits } from "../runtime/one-waits.ts";
 import { cancelTask, cancelTasksById, cancelTasksByKey } from "../store/cancel.ts";
 import { confirmAttempt, refuseConfirm } from "../store/changes.ts";
 import type { Database } from "../store/database.ts";
+import { LockTimeoutError } from "../store/errors.ts";
 import { findRow, findRowByKey } from "../store/reads.ts";
 import { type TaskRow, toTasks } from "../store/task-rows.ts";
 import type { Task } from "../task/task.ts";
@@ -24,6 +26,7 @@ export class Canceller {
   readonly #signals: IntakeSignals;
   readonly #byId: GroupCommit<string, TaskRow | null>;
   readonly #byKey: GroupCommit<KeyRef, TaskRow | null>;
+  readonly #waits = new OneWaits<TaskRow | LockTimeoutError | null>((outcome) => outcome instanceof LockTimeoutError);
 
   constructor(database: Database, signals: IntakeSignals) {
     this.#database = database;
@@ -62,7 +65,7 @@ export class Canceller {
 
   /** Lets the receiver of an attempt act, unless a cancel came first, a newer attempt has begun, or its outcome is written. */
   async confirm(id: string, attempt: number): Promise<ConfirmOutcome> {
-    return this.#database.query(async (connection) => {
+    return this.#database.patient.query(async (connection) => {
       const confirmed = await confirmAttempt(connection, id, attempt);
       if (confirmed !== null) return { kind: "confirmed", task: await this.#toTask(confirmed) };
       await refuseConfirm(connection, id, attempt);
@@ -77,18 +80,30 @@ export class Canceller {
     return this.#cancelSingly(ref);
   }
 
-  /** What a write with others passed over: the task is locked, ended, confirmed, was told before, or is not there. */
+  /** What a write with others passed over: the task is ended, confirmed, was told before, is not there, or is locked. */
   async #cancelSingly(ref: TaskRef): Promise<CancelOutcome> {
     for (let looks = 0; looks < looksMax; looks += 1) {
       const row = await this.#find(ref);
-      if (row === null) return { kind: "not-found" };
-      const changed = await this.#database.query((connection) => cancelTask(connection, row.id));
-      if (changed !== null) return this.#cancelled(changed);
-      const after = await this.#find({ id: row.id });
-      const verdict = after === null ? null : await this.#judge(after);
+      const verdict = row === null ? ({ kind: "not-found" } as const) : await this.#judge(row);
       if (verdict !== null) return verdict;
+      const changed = row === null ? null : await this.#waitFor(row.id);
+      if (changed !== null) return this.#cancelled(changed);
     }
     return { kind: "not-found" };
+  }
+
+  /** Waits for the row's lock; null where it changed meanwhile. */
+  async #waitFor(id: string): Promise<TaskRow | null> {
+    const waited = await this.#waits.run(id, () =>
+      this.#database.patient
+        .query((connection) => cancelTask(connection, id))
+        .catch((error: unknown) => {
+          if (error instanceof LockTimeoutError) return error;
+          throw error;
+        }),
+    );
+    if (waited instanceof LockTimeoutError) throw waited;
+    return waited;
   }
 
   /** Null where the task may be cancelled after all: it changed between the write and the look. */

@@ -138,7 +138,7 @@ export class Intake {
 
   /** Makes a guarded write; where it did not win, a task that is in `alreadyDone` counts as done. */
   #change(id: string, write: Write, alreadyDone?: "paused" | "scheduled"): Promise<ChangeOutcome> {
-    return this.#parts.database.query(async (connection) => {
+    return this.#parts.database.patient.query(async (connection) => {
       const changed = await write(connection);
       if (changed !== null) {
         this.#signal(changed);

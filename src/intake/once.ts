@@ -60,7 +60,7 @@ async function tryOnce(database: Database, acceptor: Acceptor, request: OnceRequ
   let unkept: Tried = null;
   await acceptor.ensureQueues(tasks);
   try {
-    return await database.transaction(async (trx) => {
+    return await database.patient.transaction(async (trx) => {
       reserved = await reserveName(trx, idempotency, idempotency.fingerprint);
       if (!reserved) return null;
       const tried = await answerIn(trx, acceptor, request);

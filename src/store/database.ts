@@ -1,9 +1,9 @@
-// Owns the connections to Postgres: one pool for the hot statements, pipelined, and one for the rest, under kysely.
+// Owns the connections to Postgres: a pipelined pool for the hot statements, one for writes that may wait for locks, one for the rest.
 
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import type { Log } from "../runtime/log.ts";
-import { isTransient, StoreUnavailableError, storeError } from "./errors.ts";
+import { isPoolTimeout, isTransient, LockTimeoutError, StoreUnavailableError, storeError } from "./errors.ts";
 import type { Tables } from "./tables.ts";
 
 /** How long a flush waits for a locked row or key before its neighbours go on without it. */
@@ -16,7 +16,10 @@ const statementTimeoutMs = 15_000;
 const silenceTimeoutMs = 2_000;
 const connectTimeoutMs = 3_000;
 const hotConnectionsMax = 6;
-const connectionsMax = 12;
+const connectionsMax = 10;
+const patientConnectionsMax = 8;
+/** How long a write waits for one of them; with the lock's own wait, a caller has its answer within 3 s. */
+const patientConnectMs = 1_000;
 /** A deadlock or serialization failure is sent again this often. */
 const transientRetriesMax = 5;
 
@@ -36,38 +39,75 @@ export function bind(statement: Statement, values: readonly unknown[]): BoundSta
 
 export type Rows = readonly Readonly<Record<string, unknown>>[];
 
-export class Database {
-  /** For all but the hot statements. */
+/** Connections under kysely, for statements that need no speed of their own. */
+export class KyselyPool {
   readonly kysely: Kysely<Tables>;
+  readonly #pool: pg.Pool;
+
+  constructor(pool: pg.Pool) {
+    this.#pool = pool;
+    this.kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+  }
+
+  /** Runs reads or a single write; failures come out as the store's errors. */
+  query<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    return this.#retrying(() => work(this.kysely));
+  }
+
+  /** Runs `work` in a transaction. */
+  transaction<T>(work: (trx: Connection) => Promise<T>): Promise<T> {
+    return this.#retrying(() => this.kysely.transaction().execute(work));
+  }
+
+  close(): Promise<void> {
+    return this.kysely.destroy();
+  }
+
+  async #retrying<T>(work: () => Promise<T>): Promise<T> {
+    for (let retries = 0; ; retries += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        if (isTransient(error) && retries < transientRetriesMax) continue;
+        // Every connection is waiting for somebody's lock: so would this statement.
+        if (isPoolTimeout(error) && this.#isBusy) throw new LockTimeoutError(error);
+        throw storeError(error);
+      }
+    }
+  }
+
+  get #isBusy(): boolean {
+    return this.#pool.totalCount >= (this.#pool.options.max ?? 0) && this.#pool.idleCount === 0;
+  }
+}
+
+export class Database extends KyselyPool {
+  /** For writes that may wait for a lock which a stranger's transaction holds: those that wait use up nobody else's connections. */
+  readonly patient: KyselyPool;
   readonly #hot: pg.Pool;
-  readonly #rest: pg.Pool;
 
   constructor(url: string, log: Log) {
-    this.#hot = makePool(url, {
+    const pool = (settings: Omit<PoolSettings, "log">): pg.Pool => makePool(url, { ...settings, log });
+    const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, pipeline: false };
+    super(pool({ ...rest, max: connectionsMax, connectMs: connectTimeoutMs }));
+    this.patient = new KyselyPool(pool({ ...rest, max: patientConnectionsMax, connectMs: patientConnectMs }));
+    this.#hot = pool({
       max: hotConnectionsMax,
+      connectMs: connectTimeoutMs,
       lockTimeoutMs: flushLockTimeoutMs,
       timeoutMs: hotStatementTimeoutMs,
       pipeline: true,
     });
-    this.#rest = makePool(url, {
-      max: connectionsMax,
-      lockTimeoutMs: singleLockTimeoutMs,
-      timeoutMs: statementTimeoutMs,
-      pipeline: false,
-    });
-    for (const pool of [this.#hot, this.#rest])
-      pool.on("error", (error) => log.warn({ err: error }, "postgres.connection_lost"));
-    this.kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.#rest }) });
   }
 
   /** Runs one hot statement in a transaction of its own. */
   async run(statement: BoundStatement): Promise<Rows> {
-    return this.#retrying(async (client) => (await client.query(query(statement))).rows as Rows);
+    return this.#hotRetrying(async (client) => (await client.query(query(statement))).rows as Rows);
   }
 
   /** Runs the statements in one transaction and one round trip: none may depend on an answer. Resolves to each one's rows once committed. */
   async runTogether(statements: readonly BoundStatement[]): Promise<readonly Rows[]> {
-    return this.#retrying(async (client) => {
+    return this.#hotRetrying(async (client) => {
       const sent = [
         client.query("begin"),
         ...statements.map((statement) => client.query(query(statement))),
@@ -80,33 +120,11 @@ export class Database {
     });
   }
 
-  /** Runs `work` in a transaction for which each lock is waited for by 2 s. */
-  async transaction<T>(work: (trx: Connection) => Promise<T>): Promise<T> {
-    for (let retries = 0; ; retries += 1) {
-      try {
-        return await this.kysely.transaction().execute(work);
-      } catch (error) {
-        if (!isTransient(error) || retries >= transientRetriesMax) throw storeError(error);
-      }
-    }
+  override async close(): Promise<void> {
+    await Promise.all([this.#hot.end(), this.patient.close(), super.close()]);
   }
 
-  /** Runs reads or a single write; failures come out as the store's errors. */
-  async query<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    for (let retries = 0; ; retries += 1) {
-      try {
-        return await work(this.kysely);
-      } catch (error) {
-        if (!isTransient(error) || retries >= transientRetriesMax) throw storeError(error);
-      }
-    }
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#hot.end(), this.kysely.destroy()]);
-  }
-
-  async #retrying<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  async #hotRetrying<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     for (let retries = 0; ; retries += 1) {
       let client: pg.PoolClient | null = null;
       try {
@@ -143,6 +161,8 @@ interface PoolSettings {
   readonly lockTimeoutMs: number;
   readonly timeoutMs: number;
   readonly pipeline: boolean;
+  readonly connectMs: number;
+  readonly log: Log;
 }
 
 function makePool(url: string, settings: PoolSettings): pg.Pool {
@@ -151,7 +171,7 @@ function makePool(url: string, settings: PoolSettings): pg.Pool {
     application_name: "lapse",
     max: settings.max,
     pipeline: settings.pipeline,
-    connectionTimeoutMillis: connectTimeoutMs,
+    connectionTimeoutMillis: settings.connectMs,
     query_timeout: settings.timeoutMs + silenceTimeoutMs,
     keepAlive: true,
     types: makeTypes(),
@@ -164,7 +184,9 @@ function makePool(url: string, settings: PoolSettings): pg.Pool {
       datestyle: "ISO",
     }),
   };
-  return new pg.Pool(config);
+  const pool = new pg.Pool(config);
+  pool.on("error", (error) => settings.log.warn({ err: error }, "postgres.connection_lost"));
+  return pool;
 }
 
 export function sessionOptions(settings: Readonly<Record<string, string>>): string {

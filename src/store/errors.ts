@@ -56,6 +56,11 @@ export function storeError(error: unknown): unknown {
   return error;
 }
 
+/** No connection of the pool came free in time, or none could be opened. */
+export function isPoolTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "timeout exceeded when trying to connect";
+}
+
 /** A socket's error has a code such as ECONNREFUSED; pg's own have only a text. */
 function isDriverError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

@@ -2,14 +2,14 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 import { onTestFinished } from "vitest";
 import { systemHome } from "../../src/embedded/data-home.ts";
+import { makeFolder } from "../support/servers.ts";
 
 const waitMsMax = 15_000;
 
@@ -22,7 +22,7 @@ interface Held {
 
 /** A folder made as `mktemp -d` does, mode 0700: as root, the server's user cannot enter it. */
 export function makeDataDir(): string {
-  const folder = mkdtempSync(join(tmpdir(), "lapse-embedded-"));
+  const folder = makeFolder();
   onTestFinished(async () => {
     // A guard may still be stopping the server of a process that was killed.
     const clusters = [folder, systemHome(folder)]

@@ -9,6 +9,7 @@ import { createDatabase } from "../support/database.ts";
 import { type LapseProcess, startLapse } from "../support/process.ts";
 import { type Receiver, type ReceivedRequest, startReceiver } from "../support/receiver.ts";
 import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "../support/servers.ts";
+import { barePath, makeBareCheckout } from "./bare-checkout.ts";
 import { type Caller, createCaller } from "./caller.ts";
 import { readHeld, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Histories, type Seen } from "./history.ts";
@@ -41,10 +42,8 @@ export interface WorldOptions {
   readonly postgres?: TestPostgres;
   /** The embedded servers instead, on this data folder. */
   readonly dataDir?: string;
-  /** As in REDIS_URL. Left out: a Redis of the test's own. */
-  readonly redisUrl?: string;
-  /** Another checkout to start Lapse from. */
-  readonly folder?: string;
+  /** As in REDIS_URL; null for a machine without Redis. Left out: a Redis of the test's own. */
+  readonly redisUrl?: string | null;
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
@@ -73,7 +72,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     start: async (role, env = {}) => {
       const process = await startLapse({
         env: { ...servers.env, LAPSE_ROLE: role, LAPSE_ALLOW_PRIVATE_TARGETS: "true", ...env },
-        ...(options.folder === undefined ? {} : { folder: options.folder }),
+        ...(servers.folder === undefined ? {} : { folder: servers.folder }),
       });
       processes.push(process);
       if (role !== "dispatcher") api ??= process;
@@ -97,13 +96,17 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
 
 interface Servers {
   readonly env: Readonly<Record<string, string>>;
+  /** Another checkout to start Lapse from. */
+  readonly folder?: string;
   databaseUrl(): string;
 }
 
 async function givenServers({ postgres, redisUrl }: WorldOptions): Promise<Servers> {
   const databaseUrl = postgres?.url ?? (await ownDatabase());
-  const env = { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl ?? (await ownRedis()).url };
-  return { env, databaseUrl: () => databaseUrl };
+  const given = { databaseUrl: () => databaseUrl };
+  if (redisUrl === null)
+    return { ...given, env: { DATABASE_URL: databaseUrl, PATH: barePath }, folder: makeBareCheckout() };
+  return { ...given, env: { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl ?? (await ownRedis()).url } };
 }
 
 /** The embedded PostgreSQL takes another port at each start. */

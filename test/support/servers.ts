@@ -7,6 +7,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Child } from "../../src/embedded/child.ts";
+import { systemHome } from "../../src/embedded/data-home.ts";
 import { findRedis, type RedisProgram } from "../../src/embedded/find-redis.ts";
 import { findFreePort } from "../../src/embedded/free-port.ts";
 import { findPostgresBinaries, systemFolder } from "../../src/embedded/postgres-binaries.ts";
@@ -110,8 +111,8 @@ export async function startPostgres(options: { version?: 14 | 18; dataDir?: stri
   };
 }
 
-/** A folder for a server's files that its user can enter, also where we are root. Named after us, for `removeLeftovers`. */
-function makeFolder(): string {
+/** A folder of mode 0700 below one that a server's user can enter, also where we are root. Named after us, for `removeLeftovers`. */
+export function makeFolder(): string {
   return mkdtempSync(join(baseFolder(), `${folderPrefix}${process.pid}-`));
 }
 
@@ -126,7 +127,9 @@ export function removeLeftovers(): void {
   const base = baseFolder();
   for (const name of readdirSync(base)) {
     const owner = new RegExp(`^${folderPrefix}(\\d+)-`).exec(name)?.[1];
-    if (owner !== undefined && !isAlive(Number(owner))) rmSync(join(base, name), { recursive: true, force: true });
+    if (owner === undefined || isAlive(Number(owner))) continue;
+    rmSync(systemHome(join(base, name)), { recursive: true, force: true });
+    rmSync(join(base, name), { recursive: true, force: true });
   }
 }
 

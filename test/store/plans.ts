@@ -1,0 +1,179 @@
+// Owns reading plans: what a statement of the source does to the tables, by EXPLAIN ANALYZE of that very text with the values it is sent with.
+
+import { Kysely, PostgresDialect } from "kysely";
+import pg from "pg";
+import type { Connection, Database } from "../../src/store/database.ts";
+import type { Tables } from "../../src/store/tables.ts";
+
+/** A node of EXPLAIN's JSON, as far as it is read here. */
+interface Node {
+  readonly "Node Type": string;
+  readonly "Relation Name"?: string;
+  readonly "Index Name"?: string;
+  readonly "Actual Rows": number;
+  readonly "Actual Loops": number;
+  readonly "Rows Removed by Filter"?: number;
+  readonly "Rows Removed by Index Recheck"?: number;
+  readonly "Rows Removed by Join Filter"?: number;
+  readonly "Shared Hit Blocks"?: number;
+  readonly "Shared Read Blocks"?: number;
+  readonly Plans?: readonly Node[];
+}
+
+/** What one run of a statement did. */
+export interface Reading {
+  /** Rows of lapse.tasks and lapse.attempts that were looked at, each as often as it was. */
+  readonly taskRows: number;
+  readonly attemptRows: number;
+  /** Pages touched, of tables and indexes. */
+  readonly pages: number;
+  /** Rows that each sort took in. */
+  readonly sorted: readonly number[];
+  /** Tables read from end to end. */
+  readonly scanned: readonly string[];
+  readonly text: string;
+}
+
+export interface Recorded {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** `generic`: the plan of a statement prepared under its name, once Postgres keeps one for all values. */
+export type PlanMode = "custom" | "generic";
+
+export class Explainer {
+  readonly #pool: pg.Pool;
+  readonly #client: pg.Client;
+
+  private constructor(pool: pg.Pool, client: pg.Client) {
+    this.#pool = pool;
+    this.#client = client;
+  }
+
+  static async open(url: string): Promise<Explainer> {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    return new Explainer(new pg.Pool({ connectionString: url, max: 1 }), client);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.end(), this.#client.end()]);
+  }
+
+  /** Runs a function of the store on a stand-in for its database and tells what it sent. Nothing that it writes stays. */
+  async record(work: (database: Database) => Promise<unknown>): Promise<Recorded[]> {
+    const sent: Recorded[] = [];
+    const kysely = new Kysely<Tables>({
+      dialect: new PostgresDialect({ pool: this.#pool }),
+      log: ({ query: { sql: text, parameters: values } }) => {
+        if (!/^(begin|commit|rollback)\b/.test(text)) sent.push({ name: "", text, values });
+      },
+    });
+    const rolledBack = (within: (connection: Connection) => Promise<unknown>): Promise<unknown> =>
+      kysely
+        .transaction()
+        .execute(async (trx) => {
+          await within(trx);
+          throw new RolledBack();
+        })
+        .catch((error: unknown) => {
+          if (!(error instanceof RolledBack)) throw error;
+          return [];
+        });
+    const stand = {
+      kysely,
+      run: async (statement: Recorded) => {
+        sent.push(statement);
+        return [];
+      },
+      runTogether: async (statements: readonly Recorded[]) => {
+        sent.push(...statements);
+        return [];
+      },
+      query: rolledBack,
+      transaction: rolledBack,
+    };
+    await work(stand as unknown as Database);
+    return sent;
+  }
+
+  /** Runs the statement, rolls it back, and tells what it did. */
+  async explain({ text, values }: Recorded, mode: PlanMode): Promise<Reading> {
+    const client = this.#client;
+    await client.query(`begin; set local plan_cache_mode = force_${mode}_plan`);
+    try {
+      return await this.#explainPrepared(`prepare shown as ${text}`, values);
+    } finally {
+      await client.query("rollback; deallocate all");
+    }
+  }
+
+  async #explainPrepared(prepare: string, values: readonly unknown[]): Promise<Reading> {
+    await this.#client.query(prepare);
+    const list = values.length === 0 ? "" : `(${values.map(literal).join(", ")})`;
+    const { rows } = await this.#client.query<{ "QUERY PLAN": readonly [{ Plan: Node }] }>(
+      `explain (analyze, buffers, format json) execute shown ${list}`,
+    );
+    const plan = rows[0]?.["QUERY PLAN"][0].Plan;
+    if (plan === undefined) throw new Error("EXPLAIN gave no plan");
+    return readingOf(plan);
+  }
+}
+
+class RolledBack extends Error {}
+
+function readingOf(plan: Node): Reading {
+  const nodes = [...walk(plan)];
+  const rowsOf = (table: string): number =>
+    nodes
+      .filter((node) => node["Relation Name"] === table && / Scan$/.test(node["Node Type"]))
+      .reduce((sum, node) => sum + rowsRead(node), 0);
+  return {
+    taskRows: rowsOf("tasks"),
+    attemptRows: rowsOf("attempts"),
+    pages: (plan["Shared Hit Blocks"] ?? 0) + (plan["Shared Read Blocks"] ?? 0),
+    sorted: nodes.filter((node) => /Sort$/.test(node["Node Type"])).map(rowsTakenIn),
+    scanned: nodes.flatMap((node) =>
+      node["Node Type"] === "Seq Scan" && node["Relation Name"] !== undefined ? [node["Relation Name"]] : [],
+    ),
+    text: describe(plan, 0),
+  };
+}
+
+function* walk(node: Node): Generator<Node> {
+  yield node;
+  for (const child of node.Plans ?? []) yield* walk(child);
+}
+
+function rowsRead(node: Node): number {
+  const removed = (node["Rows Removed by Filter"] ?? 0) + (node["Rows Removed by Index Recheck"] ?? 0);
+  return Math.round((node["Actual Rows"] + removed) * node["Actual Loops"]);
+}
+
+function rowsTakenIn(node: Node): number {
+  return (node.Plans ?? []).reduce((sum, child) => sum + Math.round(child["Actual Rows"] * child["Actual Loops"]), 0);
+}
+
+/** The plan, a line a node, for a failure's message. */
+function describe(node: Node, depth: number): string {
+  const names = [node["Node Type"], node["Index Name"], node["Relation Name"]].filter(Boolean).join(" ");
+  const line = `${"  ".repeat(depth)}${names} rows=${node["Actual Rows"]} loops=${node["Actual Loops"]} removed=${
+    node["Rows Removed by Filter"] ?? 0
+  }`;
+  return [line, ...(node.Plans ?? []).map((child) => describe(child, depth + 1))].join("\n");
+}
+
+/** A value as EXECUTE takes it: a text of unknown type, which Postgres reads as the parameter's. */
+function literal(value: unknown): string {
+  if (value === null || value === undefined) return "null";
+  return `'${(Array.isArray(value) ? arrayText(value) : String(value)).replaceAll("'", "''")}'`;
+}
+
+function arrayText(values: readonly unknown[]): string {
+  const texts = values.map((value) =>
+    value === null ? "NULL" : `"${String(value).replaceAll(/["\\]/g, (character) => `\\${character}`)}"`,
+  );
+  return `{${texts.join(",")}}`;
+}
