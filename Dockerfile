@@ -8,9 +8,9 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # No install scripts: they fetch a Node and a PostgreSQL for machines without, and the image needs neither.
 RUN npm ci --ignore-scripts
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 COPY src src
-COPY scripts/build.ts scripts/build.ts
+COPY scripts/build.ts scripts/tsconfig.build.json scripts/
 RUN node scripts/build.ts
 
 FROM node:24-slim AS dependencies

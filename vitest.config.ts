@@ -1,13 +1,16 @@
-// Owns how `npm test` runs: real servers, one database a file. `npm run test:long` runs the full sizes by vitest.long.config.ts.
+// Owns how `npm test` runs: real servers, one database a file. `npm run test:long` (mode `long`) runs the full sizes.
 
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({
+const minuteMs = 60_000;
+
+export default defineConfig(({ mode }) => ({
   test: {
+    env: { TEST_SIZE: mode === "long" ? "long" : "usual" }, // Read by test/support/size.ts.
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: mode === "long" ? 10 * minuteMs : minuteMs / 2,
+    hookTimeout: mode === "long" ? 10 * minuteMs : minuteMs,
     teardownTimeout: 30_000,
     projects: [
       {
@@ -26,4 +29,4 @@ export default defineConfig({
       },
     ],
   },
-});
+}));

@@ -10,7 +10,7 @@ const rootFolder = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(rootFolder, "dist");
 
 rmSync(dist, { recursive: true, force: true });
-const { status } = spawnSync(join(rootFolder, "node_modules/.bin/tsc"), ["-p", "tsconfig.build.json"], {
+const { status } = spawnSync(join(rootFolder, "node_modules/.bin/tsc"), ["-p", "scripts/tsconfig.build.json"], {
   cwd: rootFolder,
   stdio: "inherit",
 });

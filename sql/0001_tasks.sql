@@ -63,6 +63,8 @@ create table lapse.tasks (
   confirm_refused boolean not null default false,
   -- A tombstone asked for while an attempt was in flight; it becomes a row when that attempt ends.
   tombstone_until timestamptz,
+  -- Paused by a start after a gap (LAPSE_CATCH_UP), until a resume lets it go.
+  held boolean not null default false,
   version integer not null default 1,
   constraint state_is_known check (
     state in ('scheduled', 'paused', 'running', 'succeeded', 'failed', 'cancelled', 'missed', 'tombstone')
@@ -82,6 +84,7 @@ create table lapse.tasks (
   constraint tombstone_names_a_key check (state <> 'tombstone' or (key is not null and attempts = 0)),
   constraint task_has_a_url check (url is not null or state = 'tombstone'),
   constraint delivery_is_known check (delivery in ('at-least-once', 'at-most-once')),
+  constraint held_only_while_paused check (state = 'paused' or not held),
   constraint refused_only_after_a_cancel check (cancel_requested or not confirm_refused)
 )
 with (
@@ -112,6 +115,8 @@ create index tasks_finished on lapse.tasks (finished_at, id) where finished_at i
 create index tasks_list on lapse.tasks (queue, state, due_at, id);
 create index tasks_labels on lapse.tasks using gin (labels jsonb_path_ops) where labels <> '{}';
 create index tasks_schedule on lapse.tasks (schedule_id, id) where schedule_id is not null;
+-- What a start after a gap held back.
+create index tasks_held on lapse.tasks (id) where held;
 -- Tombstones whose time is over.
 create index tasks_tombstones on lapse.tasks (due_at, id) where state = 'tombstone';
 
@@ -210,5 +215,15 @@ create table lapse.settings (
   created_at timestamptz not null default clock_timestamp()
 );
 comment on table lapse.settings is 'Secrets that the first process made and all share.';
+
+create table lapse.heartbeat (
+  -- One row.
+  id smallint primary key default 1,
+  beaten_at timestamptz not null,
+  constraint one_row check (id = 1)
+)
+with (fillfactor = 50);
+comment on table lapse.heartbeat is
+  'When a dispatcher last lived on this database: after an old backup was restored, or a long stop, the gap shows here.';
 
 insert into lapse.queues (name) values ('default');

@@ -37,6 +37,17 @@ with (
 );
 comment on table lapse.dispatchers is 'The leases of the processes that fire. A task names its owner; only this row carries the lease.';
 
+create table lapse.heartbeat (
+  id smallint default 1 not null,
+  beaten_at timestamp with time zone not null,
+  constraint heartbeat_pkey PRIMARY KEY (id),
+  constraint one_row CHECK (id = 1)
+)
+with (
+  fillfactor=50
+);
+comment on table lapse.heartbeat is 'When a dispatcher last lived on this database: after an old backup was restored, or a long stop, the gap shows here.';
+
 create table lapse.idempotency_keys (
   api_key_id text not null,
   method text not null,
@@ -136,12 +147,14 @@ create table lapse.tasks (
   confirmed boolean default false not null,
   confirm_refused boolean default false not null,
   tombstone_until timestamp with time zone,
+  held boolean default false not null,
   version integer default 1 not null,
   constraint tasks_pkey PRIMARY KEY (id),
   constraint attempts_only_grow CHECK (attempts_before >= 0 AND attempts_before <= attempts AND attempts_at_due >= 0 AND attempts_at_due <= attempts AND reschedules >= 0),
   constraint body_has_a_type CHECK ((body IS NOT NULL) = (content_type IS NOT NULL)),
   constraint delivery_is_known CHECK (delivery = ANY (ARRAY['at-least-once'::text, 'at-most-once'::text])),
   constraint finished_iff_ended CHECK ((finished_at IS NOT NULL) = (state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'missed'::text]))),
+  constraint held_only_while_paused CHECK (state = 'paused'::text OR NOT held),
   constraint one_body CHECK (payload IS NULL OR body IS NULL),
   constraint owned_iff_running CHECK ((owner IS NOT NULL) = (state = 'running'::text) AND (attempt_started_at IS NOT NULL) = (state = 'running'::text) AND (lateness_ms IS NOT NULL) = (state = 'running'::text)),
   constraint refused_only_after_a_cancel CHECK (cancel_requested OR NOT confirm_refused),
@@ -161,6 +174,7 @@ with (
 CREATE INDEX tasks_due ON lapse.tasks USING btree (queue, next_attempt_at, id) WHERE (state = 'scheduled'::text);
 CREATE INDEX tasks_ended_key ON lapse.tasks USING btree (queue, key, id) WHERE ((key IS NOT NULL) AND (finished_at IS NOT NULL));
 CREATE INDEX tasks_finished ON lapse.tasks USING btree (finished_at, id) WHERE (finished_at IS NOT NULL);
+CREATE INDEX tasks_held ON lapse.tasks USING btree (id) WHERE held;
 CREATE INDEX tasks_labels ON lapse.tasks USING gin (labels jsonb_path_ops) WHERE (labels <> '{}'::jsonb);
 CREATE INDEX tasks_list ON lapse.tasks USING btree (queue, state, due_at, id);
 CREATE UNIQUE INDEX tasks_live_key ON lapse.tasks USING btree (queue, key) WHERE ((key IS NOT NULL) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text, 'running'::text, 'tombstone'::text])));

@@ -1,10 +1,11 @@
-// Owns what runs beside everything else: measuring Postgres's clock, and removing what is past.
+// Owns what runs beside everything else: measuring Postgres's clock, the heartbeat, and removing what is past.
 
 import { v7 as uuidv7 } from "uuid";
 import { type Clock, monotonicMs } from "./runtime/clock.ts";
 import type { Log } from "./runtime/log.ts";
 import { RunLoop } from "./runtime/run-loop.ts";
 import type { Database } from "./store/database.ts";
+import { beat } from "./store/catch-up.ts";
 import { readTime } from "./store/due.ts";
 import { removeOldAnswers } from "./store/idempotency.ts";
 import { foldTallies, pruneEnded, removeSpentTombstones } from "./store/retention.ts";
@@ -22,8 +23,8 @@ export interface MaintenanceParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly retentionMs: number;
-  /** Whether this process removes what is past; one that dispatches does. */
-  readonly isRemoving: boolean;
+  /** Whether this process dispatches: such a one removes what is past, and its heart beats. */
+  readonly isDispatching: boolean;
 }
 
 export class Maintenance {
@@ -45,7 +46,7 @@ export class Maintenance {
 
   start(): void {
     this.#measuring.start();
-    if (this.#parts.isRemoving) this.#removing.start();
+    if (this.#parts.isDispatching) this.#removing.start();
   }
 
   async stop(): Promise<void> {
@@ -63,6 +64,7 @@ export class Maintenance {
   /** Goes on at once while there is a full batch to remove. */
   async #remove(): Promise<number> {
     const { database, retentionMs } = this.#parts;
+    await database.query(beat);
     const counts = [
       await pruneEnded(database, uuidv7(), { retentionMs, limit: removedMax }),
       await database.query((connection) => removeSpentTombstones(connection, removedMax)),

@@ -20,6 +20,7 @@ import type { Log } from "./runtime/log.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { readAudit } from "./store/audit.ts";
+import { countHeld, holdOverdue } from "./store/catch-up.ts";
 import { Database } from "./store/database.ts";
 import { readDue, readTime } from "./store/due.ts";
 import { listTasks } from "./store/listing.ts";
@@ -63,6 +64,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   await clock.settle(() => readTime(database));
   const metrics = new Metrics();
   if (servers.isDatabaseOwned) await database.query(declareAllDead);
+  await holdBack(config, database, log);
 
   const secrets = await readSecrets(config, database);
   const wakes = { onWake: (_queue: string, _at: number): void => undefined };
@@ -95,7 +97,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
     clock,
     log,
     retentionMs: config.retentionMs,
-    isRemoving: config.role !== "api",
+    isDispatching: config.role !== "api",
   });
 
   let isStopping = false;
@@ -119,6 +121,13 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
       return isWritten ? exitCodes.drained : exitCodes.outcomesUnwritten;
     },
   };
+}
+
+/** Before anything is claimed: tasks overdue by more than LAPSE_CATCH_UP wait for a resume where a gap shows. */
+async function holdBack({ role, catchUpMs }: Config, database: Database, log: Log): Promise<void> {
+  if (role === "api" || catchUpMs === null) return;
+  const held = await holdOverdue(database, catchUpMs);
+  if (held > 0) log.warn({ tasks: held }, "catch_up.tasks_held");
 }
 
 interface ApiSources extends Pick<ApiParts, "intake" | "metrics" | "clock" | "log" | "readiness"> {
@@ -216,10 +225,12 @@ async function readReadiness(
     (migrated) => (migrated ? "ok" : "migrations missing"),
     () => "unreachable",
   );
+  const held = postgres === "ok" ? await database.query(countHeld) : 0;
   const redis = redisIndex === null ? "not used" : redisIndex.isRedisUp ? "ok" : "away: due times come from Postgres";
   return {
     ready: postgres === "ok" && !isStopping,
     degraded: redisIndex !== null && !redisIndex.isRedisUp,
+    held,
     checks: { postgres, redis, ...(isStopping ? { process: "draining" } : {}) },
   };
 }

@@ -21,10 +21,11 @@ export function findFaults(evidence: Evidence): string[] {
 }
 
 function orderFaults(order: Order, { tasks, calls }: Evidence): string[] {
-  const { id, taskId, paidAt, lapsedAt, refundedAt } = order;
+  const { id, taskId, paidAt, lapsedAt, refundedAt, restockCount } = order;
   const faults: string[] = [];
   if (paidAt !== null && lapsedAt !== null) faults.push("is both paid and lapsed");
   if (paidAt === null && lapsedAt === null) faults.push("is neither paid nor lapsed");
+  if (restockCount > 1) faults.push(`has lapsed ${restockCount} times`);
   if (refundedAt !== null && lapsedAt === null) faults.push("was refunded, and has not lapsed");
 
   const state = tasks.get(taskId)?.state ?? "missing";

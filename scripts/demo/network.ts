@@ -2,8 +2,8 @@
 
 import type { RequestHandler, Response } from "express";
 
-/** Of the answers to first attempts that were acted upon, the first and every so manieth after it is lost. */
-const lossEvery = 25;
+/** Of so many answers to first attempts that were acted upon, one is lost. */
+const lossPeriod = 25;
 
 export interface Call {
   readonly taskId: string;
@@ -47,6 +47,6 @@ export class Network {
   #loses({ status, attempt }: Call): boolean {
     if (status !== 200 || attempt !== 1) return false;
     this.#acted += 1;
-    return this.#acted % lossEvery === 1;
+    return this.#acted % lossPeriod === 1;
   }
 }

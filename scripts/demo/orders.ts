@@ -1,9 +1,9 @@
-// Owns the shop's orders, in the stead of its database. It records what happens and forbids nothing, so that an order both paid
-// and lapsed would stand here for all to see.
+// Owns the shop's orders, in the stead of its database. It records what happens and forbids nothing: an order both paid and lapsed
+// would stand here for all to see.
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What a statement takes where a real database is asked. */
+/** What a statement would take on a real one. */
 const statementMs = 3;
 
 export interface Order {
@@ -51,19 +51,18 @@ export class OrderBook {
 
   async markPaid(id: number): Promise<void> {
     await sleep(statementMs);
-    this.#change(id, { paidAt: Date.now() });
+    this.#change(id, () => ({ paidAt: Date.now() }));
   }
 
   async markRefunded(id: number): Promise<void> {
     await sleep(statementMs);
-    this.#change(id, { refundedAt: Date.now() });
+    this.#change(id, () => ({ refundedAt: Date.now() }));
   }
 
   /** The order lapses and the webhook counts as handled: one transaction, so that a repeat finds both or neither. */
   async markLapsed(id: number, webhookId: string): Promise<void> {
     await sleep(statementMs);
-    const { restockCount } = this.#get(id);
-    this.#orders.set(id, { ...this.#get(id), lapsedAt: Date.now(), restockCount: 
+    this.#change(id, ({ restockCount }) => ({ lapsedAt: Date.now(), restockCount: restockCount + 1 }));
     this.#handledWebhooks.add(webhookId);
   }
 
@@ -86,9 +85,9 @@ export class OrderBook {
     };
   }
 
-  #change(id: number, change: Partial<Order>): void {
+  #change(id: number, change: (order: Order) => Partial<Order>): void {
     const order = this.#orders.get(id);
     if (order === undefined) throw new Error(`order ${id} was never placed`);
-    this.#orders.set(id, { ...order, ...change });
+    this.#orders.set(id, { ...order, ...change(order) });
   }
 }

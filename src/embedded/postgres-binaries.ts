@@ -32,7 +32,7 @@ export async function findPostgresBinaries(
   const major = version.split(".", 1)[0] ?? version;
   if (canRun(user, folder)) return { ...programsOf(folder), major, copied: false };
   const copy = join(systemFolder, `postgresql-${version}-${process.platform}-${process.arch}`);
-  if (!canRun(user, copy)) await copyPrograms(folder, copy);
+  if (!canRun(user, copy)) await copyPrograms(folder, copy, user);
   if (!canRun(user, copy))
     throw new SettingError("DATABASE_URL", `the embedded PostgreSQL does not run from ${copy}: set this`);
   return { ...programsOf(copy), major, copied: true };
@@ -65,11 +65,12 @@ function canRun(user: ServerUser | null, folder: string): boolean {
 }
 
 /** Copied beside and renamed, so that a copy that was cut short is never used. */
-async function copyPrograms(from: string, to: string): Promise<void> {
+async function copyPrograms(from: string, to: string, user: ServerUser | null): Promise<void> {
   await mkdir(systemFolder, { recursive: true, mode: 0o755 });
   const unfinished = `${to}.${process.pid}`;
   await cp(from, unfinished, { recursive: true, verbatimSymlinks: true });
   spawnSync("chmod", ["-R", "a+rX", unfinished]); // npm under a strict umask leaves them to root alone.
+  if (canRun(user, to)) return rm(unfinished, { recursive: true }); // Another process made it in the meantime, and uses it.
   await rm(to, { recursive: true, force: true });
   await rename(unfinished, to).catch(async (error: NodeJS.ErrnoException) => {
     await rm(unfinished, { recursive: true, force: true });

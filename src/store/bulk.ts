@@ -61,7 +61,7 @@ export async function cancelAll(connection: Connection, ids: readonly string[]):
   return changeAll(connection, ids, {
     from: ["scheduled", "paused", "running"],
     set: sql`state = case when t.state = 'running' then 'running' else 'cancelled' end,
-      finished_at = case when t.state = 'running' then null else clock_timestamp() end, cancel_requested = true`,
+      finished_at = case when t.state = 'running' then null else clock_timestamp() end, cancel_requested = true, held = false`,
     and: sql`not t.confirmed and not (t.state = 'running' and t.cancel_requested)`,
   });
 }
@@ -73,7 +73,7 @@ export async function pauseAll(connection: Connection, ids: readonly string[]): 
 export async function resumeAll(connection: Connection, ids: readonly string[]): Promise<TaskRow[]> {
   return changeAll(connection, ids, {
     from: ["paused"],
-    set: sql`state = 'scheduled', next_attempt_at = greatest(t.next_attempt_at, date_trunc('milliseconds', clock_timestamp()))`,
+    set: sql`state = 'scheduled', held = false, next_attempt_at = greatest(t.next_attempt_at, date_trunc('milliseconds', clock_timestamp()))`,
   });
 }
 

@@ -12,6 +12,7 @@ const setCancelled = `set
       state = case when t.state = 'running' then 'running' else 'cancelled' end,
       finished_at = case when t.state = 'running' then null else clock_timestamp() end,
       cancel_requested = true,
+      held = false,
       updated_at = clock_timestamp(),
       version = t.version + 1
     from hit

@@ -22,7 +22,7 @@ export async function resumeTask(connection: Connection, id: string): Promise<Ta
   return update(connection, {
     id,
     from: ["paused"],
-    set: { state: "scheduled", next_attempt_at: nextAttemptAt, ...touched },
+    set: { state: "scheduled", held: false, next_attempt_at: nextAttemptAt, ...touched },
   });
 }
 
@@ -32,6 +32,7 @@ export async function runTask(connection: Connection, id: string): Promise<TaskR
     due_at: now,
     next_attempt_at: now,
     attempts_at_due: sql<number>`attempts`,
+    held: false,
     ...touched,
   };
   return update(connection, { id, from: ["scheduled", "paused"], set });

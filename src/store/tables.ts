@@ -53,6 +53,7 @@ export interface TaskTable {
   confirmed: Generated<boolean>;
   confirm_refused: Generated<boolean>;
   tombstone_until: NullableInstant;
+  held: Generated<boolean>;
   version: Generated<number>;
 }
 
@@ -109,6 +110,11 @@ export interface SettingTable {
   created_at: Generated<number>;
 }
 
+export interface HeartbeatTable {
+  id: Generated<number>;
+  beaten_at: Instant;
+}
+
 export interface Tables {
   "lapse.queues": QueueTable;
   "lapse.tasks": TaskTable;
@@ -118,4 +124,5 @@ export interface Tables {
   "lapse.tallies": TallyTable;
   "lapse.idempotency_keys": IdempotencyKeyTable;
   "lapse.settings": SettingTable;
+  "lapse.heartbeat": HeartbeatTable;
 }

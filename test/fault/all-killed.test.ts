@@ -18,7 +18,9 @@ const downMs = 2_000;
 const overdueMsMax = 2_000;
 
 test("after kill -9 of everything, every task fires, those overdue at once", { timeout: 120_000 }, async () => {
-  const { caller, receiver, start, callAt, untilSeen, expectPromisesKept } = await makeWorld({ dataDir: makeDataDir() });
+  const { caller, receiver, start, callAt, untilSeen, expectPromisesKept } = await makeWorld({
+    dataDir: makeDataDir(),
+  });
   receiver.answer((request) => ({ hang: request.path === "/hang" && request.headers["lapse-attempt"] === "1" }));
   const first = await start("all");
   const { url } = receiver;
@@ -51,7 +53,8 @@ test("after kill -9 of everything, every task fires, those overdue at once", { t
 /** A process and all that descend from it, guards too. Needs /proc. */
 function familyOf(pid: number): number[] {
   const parents = new Map<number, number>();
-  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) parents.set(Number(name), parentOf(name));
+  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)))
+    parents.set(Number(name), parentOf(name));
   const family = [pid];
   for (const member of family) for (const [child, parent] of parents) if (parent === member) family.push(child);
   return family;

@@ -14,7 +14,8 @@ export const barePath = "/nonexistent";
 export function makeBareCheckout(): string {
   const folder = mkdtempSync(join(tmpdir(), "lapse-bare-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  for (const part of ["src", "sql", "package.json"]) cpSync(join(projectFolder, part), join(folder, part), { recursive: true });
+  for (const part of ["src", "sql", "package.json"])
+    cpSync(join(projectFolder, part), join(folder, part), { recursive: true });
   const packages = join(projectFolder, "node_modules");
   mkdirSync(join(folder, "node_modules"));
   for (const name of readdirSync(packages).filter((entry) => !entry.startsWith(".")))

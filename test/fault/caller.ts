@@ -24,7 +24,7 @@ export interface Caller {
   cancel(ref: { readonly id: string } | { readonly key: string }): Promise<Answered>;
   read(id: string): Promise<Answered>;
   /** Any other call; it is not written down. */
-  call(method: "GET" | "POST", path: string, body?: unknown): Promise<Answered>;
+  call(method: "GET" | "POST" | "PATCH", path: string, body?: unknown): Promise<Answered>;
   close(): Promise<void>;
 }
 
@@ -32,9 +32,10 @@ export interface Caller {
 export function createCaller(url: () => string): Caller {
   const told: Told[] = [];
   const agent = new Agent({ connections, headersTimeout: answerMsMax, bodyTimeout: answerMsMax });
-  const call = async (method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Answered> => {
+  const call = async (method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<Answered> => {
     const askedAt = now();
-    const json = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    const json =
+      body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
     try {
       const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...json });
       const text = await answer.body.text();
@@ -50,7 +51,10 @@ export function createCaller(url: () => string): Caller {
     return { status, task, ...answered };
   };
   const accept: Caller["accept"] = (task) =>
-    noted({ call: "accept", name: typeof task["key"] === "string" ? task["key"] : null }, call("POST", "/v1/tasks", task));
+    noted(
+      { call: "accept", name: typeof task["key"] === "string" ? task["key"] : null },
+      call("POST", "/v1/tasks", task),
+    );
   return {
     told,
     accept,

@@ -49,7 +49,9 @@ test("another dispatcher fires again what a killed one had in flight", { timeout
       .map(({ number, outcome }) => `${number} ${outcome}`);
   for (const answer of posted) expect(ofTask(answer)).toEqual(["1 lost", "2 succeeded"]);
   for (const answer of [once, only, unwanted]) expect(ofTask(answer)).toEqual(["1 lost"]);
-  const states = [once, only, unwanted].map((answer) => histories.tasks.find(({ id }) => id === answer.task?.id)?.state);
+  const states = [once, only, unwanted].map(
+    (answer) => histories.tasks.find(({ id }) => id === answer.task?.id)?.state,
+  );
   expect(states).toEqual(["failed", "failed", "cancelled"]);
 });
 

@@ -201,7 +201,8 @@ function* overlapping(view: View): Iterable<string> {
 
 function* tooOften(view: View): Iterable<string> {
   for (const { id, attempts, attemptsBefore, maxAttempts, delivery } of view.tasks) {
-    if (attempts - attemptsBefore > maxAttempts) yield `${id} had ${attempts - attemptsBefore} of ${maxAttempts} attempts`;
+    if (attempts - attemptsBefore > maxAttempts)
+      yield `${id} had ${attempts - attemptsBefore} of ${maxAttempts} attempts`;
     const sent = view.seenOf.get(id)?.length ?? 0;
     if (delivery === "at-most-once" && sent > 1) yield `${id} was sent ${sent} times, at most once`;
   }

@@ -87,7 +87,8 @@ async function openTransaction(databaseUrl: string, held: readonly Answered[], k
 /** Posts a task with the key that is held, again and again, until it is taken. */
 async function acceptUntilAnswered(caller: Caller, url: string): Promise<Answered[]> {
   const answers: Answered[] = [];
-  while (answers.length === 0 || answers.at(-1)?.status === 503) answers.push(await caller.accept({ url, key: "taken", delay: "1s" }));
+  while (answers.length === 0 || answers.at(-1)?.status === 503)
+    answers.push(await caller.accept({ url, key: "taken", delay: "1s" }));
   return answers;
 }
 

@@ -1,5 +1,6 @@
 // Owns the checks of cancelling one task through the real service: the answer in each state, by id and by key, and that a 200 is final.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TaskState } from "../../src/task/task.ts";
 import type { ApiAnswer, TaskJson } from "../support/api.ts";
@@ -68,7 +69,13 @@ describe.each(ways)("a cancel %s", (_way, cancel) => {
   ] as const)("of a task that has %s is 409, with its state and last attempt", async (state, lastAttempt) => {
     const task = await keyed(state);
     const { problem } = await cancel(task);
-    expect(problem).toMatchObject({ status: 409, type: "urn:lapse:problem:task-ended", id: task.id, state, lastAttempt });
+    expect(problem).toMatchObject({
+      status: 409,
+      type: "urn:lapse:problem:task-ended",
+      id: task.id,
+      state,
+      lastAttempt,
+    });
     expect((await flow.read(task.id)).version).toBe(task.version);
   });
 
@@ -135,13 +142,15 @@ describe("a cancel by key", () => {
 });
 
 describe("a cancel of what is not there", () => {
-  test.each(["/v1/tasks/01937a52-6c80-7a3e-8f1d-2f6a1c3b9e57", "/v1/tasks/42", "/v1/tasks/by-key/none", "/v1/tasks/by-key/%00"])(
-    "%s is 404",
-    async (path) => {
-      const { problem } = await flow.api.delete(path);
-      expect(problem).toMatchObject({ status: 404, type: "urn:lapse:problem:task-not-found" });
-    },
-  );
+  test.each([
+    "/v1/tasks/01937a52-6c80-7a3e-8f1d-2f6a1c3b9e57",
+    "/v1/tasks/42",
+    "/v1/tasks/by-key/none",
+    "/v1/tasks/by-key/%00",
+  ])("%s is 404", async (path) => {
+    const { problem } = await flow.api.delete(path);
+    expect(problem).toMatchObject({ status: 404, type: "urn:lapse:problem:task-not-found" });
+  });
 });
 
 describe("a task that was cancelled in flight", () => {
@@ -168,12 +177,14 @@ describe("a cancel that races its due time", () => {
     const tasks = await Promise.all(
       Array.from({ length: count }, (_, i) => {
         const hook = flow.hook();
-        return flow.create({ url: hook.url, delay: `${100 + i}ms`, key: unique("race") }).then((task) => ({ task, hook }));
+        return flow
+          .create({ url: hook.url, delay: `${500 + i}ms`, key: unique("race") })
+          .then((task) => ({ task, hook }));
       }),
     );
     const raced = await Promise.all(
       tasks.map(async ({ task, hook }, i) => {
-        await new Promise((resolve) => setTimeout(resolve, Date.parse(task.dueAt) - Date.now() - 4 + (i % 8)));
+        await sleep(Math.max(0, Date.parse(task.dueAt) - Date.now() - 4 + (i % 8)));
         const { status } = await (i % 2 === 0
           ? flow.api.delete(`/v1/tasks/${task.id}`)
           : flow.api.delete(`/v1/tasks/by-key/${task.key}`));

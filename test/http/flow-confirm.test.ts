@@ -92,7 +92,11 @@ describe("a confirm after a cancel", () => {
         return [confirmed.status, cancelled.status];
       }),
     );
-    for (const statuses of raced) expect([[200, 409], [409, 202]]).toContainEqual(statuses);
+    for (const statuses of raced)
+      expect([
+        [200, 409],
+        [409, 202],
+      ]).toContainEqual(statuses);
     for (const [i, { task, release }] of calls.entries()) {
       release();
       const { state } = await flow.reaches(task.id, "succeeded", "cancelled");
@@ -102,11 +106,18 @@ describe("a confirm after a cancel", () => {
 });
 
 describe("a confirm that means no attempt in flight is 409", () => {
-  test.each(["scheduled", "paused", "succeeded", "failed", "cancelled", "missed"] as const)("of a task that is %s", async (state) => {
-    const { id } = await taskIn(flow, state);
-    expect((await confirm(id, 1)).problem).toMatchObject({ status: 409, type: "urn:lapse:problem:confirm-refused", state });
-    expect((await flow.read(id)).state).toBe(state);
-  });
+  test.each(["scheduled", "paused", "succeeded", "failed", "cancelled", "missed"] as const)(
+    "of a task that is %s",
+    async (state) => {
+      const { id } = await taskIn(flow, state);
+      expect((await confirm(id, 1)).problem).toMatchObject({
+        status: 409,
+        type: "urn:lapse:problem:confirm-refused",
+        state,
+      });
+      expect((await flow.read(id)).state).toBe(state);
+    },
+  );
 
   test("of an attempt that is yet to come", async () => {
     const { task, release } = await flow.running();

@@ -120,7 +120,10 @@ describe("misfireGrace", () => {
   test("left out, a task fires however late", async () => {
     const hook = flow.hook();
     const { id } = await overdueWhilePaused(flow, { url: hook.url });
-    await execute(flow.service.databaseUrl, `update lapse.tasks set due_at = due_at - interval '1 year' where id = '${id}'`);
+    await execute(
+      flow.service.databaseUrl,
+      `update lapse.tasks set due_at = due_at - interval '1 year' where id = '${id}'`,
+    );
     await flow.api.post(`/v1/tasks/${id}/resume`);
     expect((await flow.reaches(id, "succeeded")).lastAttempt?.latenessMs).toBeGreaterThan(364 * 24 * hourMs);
   });
@@ -141,7 +144,10 @@ describe("misfireGrace", () => {
 
   test("is judged anew once run has set the due time", async () => {
     const { id } = await overdueWhilePaused(flow, { url: flow.hook().url, misfireGrace: "1m" });
-    await execute(flow.service.databaseUrl, `update lapse.tasks set due_at = due_at - interval '1 hour' where id = '${id}'`);
+    await execute(
+      flow.service.databaseUrl,
+      `update lapse.tasks set due_at = due_at - interval '1 hour' where id = '${id}'`,
+    );
     await flow.api.post(`/v1/tasks/${id}/run`);
     expect((await flow.reaches(id, "succeeded", "missed")).state).toBe("succeeded");
   });

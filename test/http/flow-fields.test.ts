@@ -136,7 +136,11 @@ describe("a field that is refused", () => {
     ["dueAt and delay", { dueAt: "2126-01-01T00:00:00Z", delay: "1h" }, "/delay"],
     ["a dueAt that is no time", { dueAt: "tomorrow" }, "/dueAt"],
     ["a dueAt on a day that is not there", { dueAt: "2027-02-30T00:00:00Z" }, "/dueAt"],
-    ["a dueAt of more than 10 years ahead", { dueAt: new Date(Date.now() + 3_654 * 86_400_000).toISOString() }, "/dueAt"],
+    [
+      "a dueAt of more than 10 years ahead",
+      { dueAt: new Date(Date.now() + 3_654 * 86_400_000).toISOString() },
+      "/dueAt",
+    ],
     ["a delay of more than 10 years", { delay: "3654d" }, "/delay"],
     ["a delay as a number", { delay: 30 }, "/delay"],
     ["a delay without its unit", { delay: "30" }, "/delay"],

@@ -127,7 +127,13 @@ describe("a batch", () => {
   test("that was refused as a whole is replayed too", async () => {
     const [key, taskKey] = [unique("once"), unique("key")];
     const { id } = await flow.create({ key: taskKey });
-    const fields = { atomic: true, tasks: [{ url, delay: "1h" }, { url, key: taskKey }] };
+    const fields = {
+      atomic: true,
+      tasks: [
+        { url, delay: "1h" },
+        { url, key: taskKey },
+      ],
+    };
     const first = await post(key, fields, "/v1/tasks/batch");
     await flow.api.delete(`/v1/tasks/${id}`);
     const again = await post(key, fields, "/v1/tasks/batch");

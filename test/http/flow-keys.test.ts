@@ -91,7 +91,10 @@ describe("onConflict reject", () => {
     const answers = await Promise.all(
       Array.from({ length: parallel }, (_, payload) => flow.api.post("/v1/tasks", { url, key, delay: "1h", payload })),
     );
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, ...Array.from({ length: parallel - 1 }, () => 409)]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([
+      201,
+      ...Array.from({ length: parallel - 1 }, () => 409),
+    ]);
     expect(await countOf(key)).toBe(1);
   });
 
@@ -133,7 +136,14 @@ describe("onConflict replace", () => {
     const answer = await flow.api.post("/v1/tasks", fields);
     expect(answer).toMatchObject({ status: 200, headers: { etag: '"2"' } });
     const { url: newUrl, payload, method } = fields;
-    expect(answer.task).toMatchObject({ url: newUrl, payload, method, labels: {}, timeout: "PT30S", state: "scheduled" });
+    expect(answer.task).toMatchObject({
+      url: newUrl,
+      payload,
+      method,
+      labels: {},
+      timeout: "PT30S",
+      state: "scheduled",
+    });
     expect(answer.task).toMatchObject({ id: first.id, createdAt: first.createdAt, version: 2 });
     expect(Date.parse(answer.task.dueAt) - Date.parse(first.dueAt)).toBeGreaterThanOrEqual(3_600_000);
     expect(answer.task.nextAttemptAt).toBe(answer.task.dueAt);
@@ -164,7 +174,12 @@ describe("onConflict replace", () => {
     const key = unique("key");
     const { task, release } = await flow.running({ key });
     const { problem } = await flow.api.post("/v1/tasks", { url, key, onConflict: "replace" });
-    expect(problem).toMatchObject({ status: 409, type: "urn:lapse:problem:key-conflict", id: task.id, state: "running" });
+    expect(problem).toMatchObject({
+      status: 409,
+      type: "urn:lapse:problem:key-conflict",
+      id: task.id,
+      state: "running",
+    });
     expect(problem["lastAttempt"]).toMatchObject({ number: 1, outcome: null });
     release();
   });

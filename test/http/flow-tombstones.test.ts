@@ -70,7 +70,13 @@ describe("a tombstone made before its task", () => {
     const key = unique("key");
     await bury({ keys: [key] });
     const url = flow.hook().url;
-    const answer = await flow.api.post("/v1/tasks/batch", { atomic, tasks: [{ url, key }, { url, delay: "1h" }] });
+    const answer = await flow.api.post("/v1/tasks/batch", {
+      atomic,
+      tasks: [
+        { url, key },
+        { url, delay: "1h" },
+      ],
+    });
     expect(answer.json).toMatchObject({
       items: [
         { status: 201, task: { state: "cancelled" } },
@@ -140,13 +146,16 @@ describe("a tombstone over a task that stands", () => {
     expect((await flow.create({ key })).state).toBe("cancelled");
   });
 
-  test.each(["succeeded", "failed", "cancelled", "missed"] as const)("leaves one that is %s as it is", async (state) => {
-    const key = unique("key");
-    const { id } = await taskIn(flow, state, { key });
-    expect((await bury({ keys: [key] })).tombstones).toEqual([key]);
-    expect((await flow.read(id)).state).toBe(state);
-    expect((await flow.create({ key })).state).toBe("cancelled");
-  });
+  test.each(["succeeded", "failed", "cancelled", "missed"] as const)(
+    "leaves one that is %s as it is",
+    async (state) => {
+      const key = unique("key");
+      const { id } = await taskIn(flow, state, { key });
+      expect((await bury({ keys: [key] })).tombstones).toEqual([key]);
+      expect((await flow.read(id)).state).toBe(state);
+      expect((await flow.create({ key })).state).toBe("cancelled");
+    },
+  );
 
   test.each([
     ["succeeds", {}, "succeeded"],

@@ -56,7 +56,10 @@ export interface TestApi {
 
 interface Operation {
   readonly responses: Readonly<
-    Record<string, { readonly content?: Readonly<Record<string, { readonly examples?: Readonly<Record<string, unknown>> }>> }>
+    Record<
+      string,
+      { readonly content?: Readonly<Record<string, { readonly examples?: Readonly<Record<string, unknown>> }>> }
+    >
   >;
 }
 type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
@@ -75,7 +78,13 @@ export async function createApi(url: string, apiKey: string | null): Promise<Tes
     const headers = isList(given)
       ? [...Object.entries({ ...authorization, ...type }).flat(), ...given]
       : { ...authorization, ...type, ...given };
-    const sent = await agent.request({ origin: url, path, method: method as Dispatcher.HttpMethod, headers, body: text ?? null });
+    const sent = await agent.request({
+      origin: url,
+      path,
+      method: method as Dispatcher.HttpMethod,
+      headers,
+      body: text ?? null,
+    });
     const answer = toAnswer(sent.statusCode, sent.headers, await sent.body.text());
     if (method !== "HEAD") conform(answer, findRoute(routes, method, path), paths);
     return answer;
@@ -145,7 +154,8 @@ function conform(answer: ApiAnswer, route: Route | null, paths: Paths | null): v
   if (route === null || paths === null) return;
   const name = `${route.method.toUpperCase()} ${route.path}`;
   const documented = paths[route.path]?.[route.method]?.responses[String(status)];
-  if (documented === undefined) throw new Error(`${name} answered ${status}, which its document does not name: ${text}`);
+  if (documented === undefined)
+    throw new Error(`${name} answered ${status}, which its document does not name: ${text}`);
   const problems = documented.content?.[problemContentType]?.examples;
   if (status >= 400) {
     const problem = answer.problem.type.replace("urn:lapse:problem:", "");
