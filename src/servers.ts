@@ -18,10 +18,12 @@ export interface Servers {
 }
 
 /** Starts what the settings leave open. */
-export async function startServers({ databaseUrl, redisUrls, dataDir }: Config, log: Log): Promise<Servers> {
+export async function startServers({ databaseUrl, redisUrls, dataDir, role }: Config, log: Log): Promise<Servers> {
   const postgres = databaseUrl === null ? await startEmbeddedPostgres({ dataDir, log }) : null;
   try {
-    const redis = redisUrls === null ? await startEmbeddedRedis({ dataDir, log }) : null;
+    // A Redis that is this process's child is no index for others: an API and a dispatcher apart share one by REDIS_URL, or none.
+    const ownsRedis = redisUrls === null && role === "all";
+    const redis = ownsRedis ? await startEmbeddedRedis({ dataDir, log }) : null;
     return {
       databaseUrl: postgres?.url ?? databaseUrl ?? "",
       redisUrls: redisUrls ?? (redis === null ? null : [redis.url]),

@@ -78,7 +78,7 @@ export class Dispatcher {
       isInFlight: (id) => this.#firing.has(id),
       onDue: (queue, ids) => this.#lane(queue)?.hand(ids),
       onSoon: (queue, at) => this.hint(queue, at),
-      onClaimed: (task) => this.#lane(task.queue)?.adopt(task),
+      onClaimed: (task, lease) => this.#lane(task.queue)?.adopt(task, lease),
     });
     this.#filler = parts.redisIndex === null ? null : new Filler({ database, index: parts.redisIndex, clock });
     const onError = (error: unknown): void => log.warn({ err: error }, "dispatcher.round_failed");
@@ -135,8 +135,8 @@ export class Dispatcher {
       shares: this.#shares,
       clock,
       room: () => (this.#isStopping || !this.#lease.maySend ? 0 : attemptsInFlightMax - this.#firing.count),
-      owner: () => this.#lease.id,
-      fire: (task, onCallEnded) => void this.#fire(task, onCallEnded),
+      lease: () => this.#lease,
+      fire: (task, lease, onCallEnded) => void this.#fire(task, lease, onCallEnded),
       onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
     });
     this.#lanes.set(queue, lane);
@@ -144,8 +144,8 @@ export class Dispatcher {
     return lane.start();
   }
 
-  async #fire(task: ClaimedTask, onCallEnded: () => void): Promise<void> {
-    await this.#firing.fire(task, this.#lease, onCallEnded);
+  async #fire(task: ClaimedTask, lease: Lease, onCallEnded: () => void): Promise<void> {
+    await this.#firing.fire(task, lease, onCallEnded);
     // Lanes that found the process full sleep until told.
     if (this.#firing.count === attemptsInFlightMax - 1) this.#wakeLanes();
   }
@@ -189,7 +189,10 @@ export class Dispatcher {
     const lease: Lease = new Lease({
       databaseUrl,
       isSoleOwner,
-      onHeld: () => this.#wakeLanes(),
+      onHeld: () => {
+        this.#wakeLanes();
+        this.#rounds.wake();
+      },
       onDead: () => {
         if (this.#isStopping || lease !== this.#lease) return;
         log.error({ dispatcher: lease.id }, "lease.lost");

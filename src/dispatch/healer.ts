@@ -27,7 +27,7 @@ export interface HealerParts {
   /** A row will be due at `at`. */
   readonly onSoon: (queue: string, at: number) => void;
   /** A task that this process owns and must fire. */
-  readonly onClaimed: (task: ClaimedTask) => void;
+  readonly onClaimed: (task: ClaimedTask, lease: Lease) => void;
 }
 
 export class Healer {
@@ -78,7 +78,7 @@ export class Healer {
         const count = taken.claimed.length + taken.released.length;
         metrics.event("attempt.lost", count);
         if (count > 0) log.warn({ dispatcher: dead, tasks: count }, "dispatcher.taken_over");
-        for (const task of taken.claimed) onClaimed(task);
+        for (const task of taken.claimed) onClaimed(task, lease);
         const ended = taken.released.filter((task) => task.isEnded);
         await index.remove(ended).catch(() => undefined);
         // Nothing more to be had now: complete, or held by another taker or a stranger's lock.
@@ -99,7 +99,7 @@ export class Healer {
     for (const task of unknown) {
       if (this.#strays.get(task.id) !== task.attempt) continue;
       metrics.event("claim.adopted");
-      onClaimed(task);
+      onClaimed(task, lease);
     }
     this.#strays = new Map(unknown.filter((task) => !isInFlight(task.id)).map((task) => [task.id, task.attempt]));
   }

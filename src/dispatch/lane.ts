@@ -8,6 +8,7 @@ import { RunLoop } from "../runtime/run-loop.ts";
 import { leaseMs } from "../store/owners.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Claimer } from "./claimer.ts";
+import type { Lease } from "./lease.ts";
 import type { LaneDemand, Shares } from "./shares.ts";
 
 /** Ids that healing hands over and that wait for a slot; beyond them the next heal hands on. */
@@ -25,9 +26,9 @@ export interface LaneParts {
   readonly clock: Clock;
   /** How many more attempts this process may have in flight. */
   readonly room: () => number;
-  readonly owner: () => string;
+  readonly lease: () => Lease;
   /** Takes a claimed task to its outcome, and says when its call has ended. */
-  readonly fire: (task: ClaimedTask, onCallEnded: () => void) => void;
+  readonly fire: (task: ClaimedTask, lease: Lease, onCallEnded: () => void) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -98,8 +99,8 @@ export class Lane {
   }
 
   /** Fires a task that was claimed elsewhere: taken over, or found to be one's own. */
-  adopt(task: ClaimedTask): void {
-    this.#begin(task);
+  adopt(task: ClaimedTask, lease: Lease): void {
+    this.#begin(task, lease);
   }
 
   /** No round starts any more. Calls in flight go on. */
@@ -109,7 +110,7 @@ export class Lane {
 
   /** One round; resolves to how long to sleep. */
   async #round(): Promise<number> {
-    const { clock, shares, claimer, owner } = this.#parts;
+    const { clock, shares, claimer } = this.#parts;
     if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
     const room = this.#room();
     if (room <= 0) {
@@ -118,8 +119,10 @@ export class Lane {
     }
     const ids = await this.#take(room);
     if (ids.length === 0) return this.#sleepMs();
-    const { claimed, lookAt } = await claimer.claim({ queue: this.queue, owner: owner(), ids });
-    for (const task of claimed) this.#begin(task);
+    // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
+    const lease = this.#parts.lease();
+    const { claimed, lookAt } = await claimer.claim({ queue: this.queue, owner: lease.id, ids });
+    for (const task of claimed) this.#begin(task, lease);
     if (lookAt !== null) this.#nextAt = Math.min(this.#nextAt, lookAt);
     // Nothing won, and nothing else to take at once: the rows are locked, or another process is at them.
     return claimed.length === 0 && this.#handed.size === 0 ? Math.max(1, this.#nextAt - clock.now()) : 0;
@@ -157,10 +160,10 @@ export class Lane {
     return Math.min(this.#parts.shares.slots(this.queue) - this.#running, this.#parts.room());
   }
 
-  #begin(task: ClaimedTask): void {
+  #begin(task: ClaimedTask, lease: Lease): void {
     this.#running += 1;
     this.#handed.delete(task.id);
-    this.#parts.fire(task, () => {
+    this.#parts.fire(task, lease, () => {
       this.#running -= 1;
       this.#activeAt = this.#parts.clock.now();
       if (this.#isHungry || this.#handed.size > 0) this.#loop.wake();

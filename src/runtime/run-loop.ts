@@ -1,6 +1,6 @@
 // Owns loops: a tick does one round and returns its sleep; waking ends the sleep, stopping ends the loop after the round under way.
 
-import { type Timer, startTimer } from "./clock.ts";
+import { monotonicMs, startTimer, type Timer } from "./clock.ts";
 
 export interface RunLoopOptions {
   /** One round; resolves to how long to sleep until the next, in ms (0: at once). */
@@ -12,11 +12,12 @@ export interface RunLoopOptions {
 
 export class RunLoop {
   readonly #options: RunLoopOptions;
-  #running = false;
-  #stopped = false;
-  #woken = false;
+  readonly #finished: (() => void)[] = [];
+  #isRunning = false;
+  #isStopped = false;
+  /** When the next round starts, by the monotonic clock. */
+  #nextMs = Number.POSITIVE_INFINITY;
   #timer: Timer | null = null;
-  #finished: (() => void)[] = [];
 
   constructor(options: RunLoopOptions) {
     this.#options = options;
@@ -29,34 +30,38 @@ export class RunLoop {
 
   /** Starts a round now; while one is under way, another follows it at once. */
   wake(): void {
-    if (this.#stopped) return;
-    this.#woken = true;
-    if (!this.#running) void this.#run();
+    this.wakeIn(0);
   }
 
-  /** Starts a round in `delayMs` unless one comes first; only ever brings the next round forward if the loop is asleep for longer. */
+  /** Starts a round in `delayMs` at the latest: only ever brings the next one forward. */
   wakeIn(delayMs: number): void {
-    if (this.#stopped || this.#running) return;
-    this.#sleepFor(delayMs);
+    if (this.#isStopped) return;
+    const atMs = monotonicMs() + Math.max(0, delayMs);
+    if (atMs >= this.#nextMs) return;
+    this.#nextMs = atMs;
+    if (this.#isRunning) return;
+    if (delayMs <= 0) void this.#run();
+    else this.#sleep();
   }
 
   /** Resolves after the round under way. No round starts any more. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#isStopped = true;
     this.#timer?.cancel();
-    if (this.#running) await new Promise<void>((resolve) => this.#finished.push(resolve));
+    if (this.#isRunning) await new Promise<void>((resolve) => this.#finished.push(resolve));
   }
 
   async #run(): Promise<void> {
-    this.#running = true;
+    this.#isRunning = true;
     this.#timer?.cancel();
-    let sleepMs = 0;
-    while (!this.#stopped && (this.#woken || sleepMs <= 0)) {
-      this.#woken = false;
-      sleepMs = await this.#tick();
-    }
-    this.#running = false;
-    if (!this.#stopped) this.#sleepFor(sleepMs);
+    do {
+      // What is asked for from here on, while the round is under way, is for the next.
+      this.#nextMs = Number.POSITIVE_INFINITY;
+      const sleepMs = await this.#tick();
+      this.#nextMs = Math.min(this.#nextMs, monotonicMs() + sleepMs);
+    } while (!this.#isStopped && this.#nextMs <= monotonicMs());
+    this.#isRunning = false;
+    if (!this.#isStopped) this.#sleep();
     for (const resolve of this.#finished.splice(0)) resolve();
   }
 
@@ -69,8 +74,8 @@ export class RunLoop {
     }
   }
 
-  #sleepFor(delayMs: number): void {
+  #sleep(): void {
     this.#timer?.cancel();
-    this.#timer = startTimer(delayMs, () => this.wake());
+    this.#timer = startTimer(this.#nextMs - monotonicMs(), () => void this.#run());
   }
 }

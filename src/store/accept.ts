@@ -1,6 +1,7 @@
 // Owns the statements that store new tasks. The order of steps is intake's.
 
 import { sql } from "kysely";
+import { v7 as uuidv7 } from "uuid";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task, TaskBody } from "../task/task.ts";
 import { type BoundStatement, bind, type Connection, type Database, execute } from "./database.ts";
@@ -74,9 +75,8 @@ export async function insertArrivalsIn(
   arrivals: readonly Arrival[],
   state: "scheduled" | "cancelled",
 ): Promise<Set<string>> {
-  const flushId = arrivals[0]?.id;
-  if (flushId === undefined) return new Set();
-  const [insert, tally] = insertStatements(flushId, arrivals, state);
+  if (arrivals.length === 0) return new Set();
+  const [insert, tally] = insertStatements(uuidv7(), arrivals, state);
   const stored = await execute(trx, insert);
   await execute(trx, tally);
   return new Set(stored.map((row) => String(row["id"])));

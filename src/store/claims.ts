@@ -18,7 +18,7 @@ const latenessColumn = `greatest(0, floor(extract(epoch from clock_timestamp() -
 
 /**
  * Wins those of the tasks that are due now, by the clock of Postgres, and whose queue is not paused. A row that a transaction of somebody
- * else holds is skipped; one found later than its misfire grace ends `missed` instead of starting.
+ * else holds is skipped; one found later than its misfire grace ends `missed` instead of starting. A dead owner wins nothing.
  */
 const claimTasks = {
   name: "claim_tasks",
@@ -28,6 +28,7 @@ const claimTasks = {
       from lapse.tasks
       where id = any($1::uuid[]) and state = 'scheduled' and next_attempt_at <= clock_timestamp()
         and queue not in (select name from lapse.queues where paused)
+        and exists (select from lapse.dispatchers where id = $2::uuid and dead_at is null)
       order by id
       for update skip locked
     )

@@ -8,6 +8,8 @@ import { plantTombstones } from "./tombstones.ts";
 
 /** How long a dispatcher's word holds; renewed every 3 s. What it had in flight is taken over after that. */
 export const leaseMs = 10_000;
+/** A claim that began before its owner was declared dead has committed or failed by then (statements end after 5 s). */
+const lastClaimMsMax = 10_000;
 /** Tasks moved by one transaction of a takeover. */
 const takeoverBatchMax = 500;
 
@@ -157,16 +159,23 @@ async function moveShares(
     on conflict (queue, owner) do update set slots = lapse.shares.slots + excluded.slots`.execute(trx);
 }
 
-/** Removes the dead once nothing of its is in flight: its slots that are left become free. */
+/** Once nothing of the dead is in flight, its slots that are left become free; its row goes when no claim of its can be under way any more. */
 async function bury(trx: Connection, dead: string): Promise<boolean> {
   const left = await sql`select from lapse.tasks where owner = ${dead} and state = 'running' limit 1`.execute(trx);
   if (left.rows.length > 0) return false;
   await trx.deleteFrom("lapse.shares").where("owner", "=", dead).execute();
-  await trx.deleteFrom("lapse.dispatchers").where("id", "=", dead).execute();
-  return true;
+  const buried = await sql`
+    delete from lapse.dispatchers
+    where id = ${dead} and dead_at < clock_timestamp() - ${lastClaimMsMax} * interval '1 millisecond'`.execute(trx);
+  return buried.numAffectedRows === 1n;
 }
 
-/** Ends a lease of one's own: nothing is in flight any more. */
+/** Ends a lease of one's own: nothing is in flight nor being claimed any more. */
 export async function unregisterDispatcher(database: Database, id: string): Promise<void> {
-  await database.transaction(async (trx) => void (await bury(trx, id)));
+  await database.transaction(async (trx) => {
+    const left = await sql`select from lapse.tasks where owner = ${id} and state = 'running' limit 1`.execute(trx);
+    if (left.rows.length > 0) return;
+    await trx.deleteFrom("lapse.shares").where("owner", "=", id).execute();
+    await trx.deleteFrom("lapse.dispatchers").where("id", "=", id).execute();
+  });
 }

@@ -25,6 +25,10 @@ export async function acquireSlots(
   { owner, want }: { owner: string; want: number },
 ): Promise<number> {
   return database.transaction(async (trx) => {
+    // Against a takeover, which locks this row: a share is either seen by it, or not given.
+    const alive = await sql`
+      select from lapse.dispatchers where id = ${owner} and dead_at is null for key share`.execute(trx);
+    if (alive.rows.length === 0) return 0;
     const [limit] = (
       await sql<{ concurrency: number }>`select concurrency from lapse.queues where name = ${queue} for update`.execute(
         trx,

@@ -22,9 +22,11 @@ export interface Caller {
   /** As a caller must after a 503 or no answer: again, with the task's key, until it is answered with a 2xx. */
   acceptInsistently(task: Readonly<Record<string, unknown>> & { readonly key: string }): Promise<Answered>;
   cancel(ref: { readonly id: string } | { readonly key: string }): Promise<Answered>;
+  /** A call on one task, such as `POST` of `/run`; a PATCH where there is a body. */
+  change(id: string, action: "pause" | "resume" | "run" | "retry" | Readonly<Record<string, unknown>>): Promise<Answered>;
   read(id: string): Promise<Answered>;
   /** Any other call; it is not written down. */
-  call(method: "GET" | "POST" | "PATCH", path: string, body?: unknown): Promise<Answered>;
+  call(method: "GET" | "POST", path: string, body?: unknown): Promise<Answered>;
   close(): Promise<void>;
 }
 
@@ -68,6 +70,11 @@ export function createCaller(url: () => string): Caller {
     cancel: (ref) => {
       const [name, path] = "id" in ref ? [ref.id, ref.id] : [ref.key, `by-key/${encodeURIComponent(ref.key)}`];
       return noted({ call: "cancel", name }, call("DELETE", `/v1/tasks/${path}`));
+    },
+    change: (id, action) => {
+      const path = `/v1/tasks/${id}`;
+      const calling = typeof action === "string" ? call("POST", `${path}/${action}`) : call("PATCH", path, action);
+      return noted({ call: "change", name: id }, calling);
     },
     read: (id) => noted({ call: "read", name: id }, call("GET", `/v1/tasks/${id}`)),
     call,

@@ -11,7 +11,7 @@ export interface ToldTask {
 
 /** One call of a caller. Instants are ms since the epoch by the clock of the test's process, with fractions. */
 export interface Told {
-  readonly call: "accept" | "cancel" | "read";
+  readonly call: "accept" | "cancel" | "change" | "read";
   /** What the call named: an id, or a key; null for a task without one. */
   readonly name: string | null;
   /** Null: no answer came. */
@@ -121,10 +121,14 @@ export function seenRepeatedly({ seen }: Histories): string[] {
   return [...byId].filter(([, requests]) => requests.length > 1).map(([id]) => id);
 }
 
+/** Each task that was accepted, as the last answer about its due time told it. */
 function acceptedIn({ told }: Histories): ToldTask[] {
-  return told.flatMap(({ call, status, task }) =>
-    call === "accept" && status !== null && status < 300 && task ? [task] : [],
-  );
+  const accepted = new Map<string, ToldTask>();
+  for (const { call, status, task } of told) {
+    const isDone = status !== null && status < 300 && task !== null;
+    if (isDone && (call === "accept" || (call === "change" && accepted.has(task.id)))) accepted.set(task.id, task);
+  }
+  return [...accepted.values()];
 }
 
 function* lost(view: View): Iterable<string> {

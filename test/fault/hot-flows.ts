@@ -76,7 +76,7 @@ async function retry(caller: Caller, url: string): Promise<void> {
   const retried = await caller.accept({ url: `${url}/again`, retry: quickRetry });
   const failed = await caller.accept({ url: `${url}/again`, key: "retried", retry: { maxAttempts: 1 } });
   await untilState(caller, idOf(failed), "failed", "unread");
-  expect((await caller.call("POST", `/v1/tasks/${idOf(failed)}/retry`)).status).toBe(200);
+  expect((await caller.change(idOf(failed), "retry")).status).toBe(200);
   await Promise.all([retried, failed].map((answer) => untilState(caller, idOf(answer), "succeeded")));
   const attempts = await bodyOf(caller.call("GET", `/v1/tasks/${idOf(retried)}/attempts`));
   expect(attempts["items"]).toMatchObject([
@@ -94,15 +94,13 @@ async function confirm(caller: Caller, url: string): Promise<void> {
 
 /** Statements of changes: pause, resume, run, PATCH, replace. */
 async function change(caller: Caller, url: string): Promise<void> {
-  const path = `/v1/tasks/${idOf(await caller.accept({ url, key: "changed", delay: "1h" }))}`;
-  expect((await caller.call("POST", `${path}/pause`)).task?.state).toBe("paused");
-  expect((await caller.call("POST", `${path}/resume`)).task?.state).toBe("scheduled");
-  expect((await caller.call("PATCH", path, { delay: "2h" })).status).toBe(200);
-  expect(
-    (await caller.call("POST", "/v1/tasks", { url, key: "changed", delay: "3h", onConflict: "replace" })).status,
-  ).toBe(200);
-  expect((await caller.call("POST", `${path}/run`)).status).toBe(200);
-  await untilState(caller, path.slice("/v1/tasks/".length), "succeeded");
+  const id = idOf(await caller.accept({ url, key: "changed", delay: "1h" }));
+  expect((await caller.change(id, "pause")).task?.state).toBe("paused");
+  expect((await caller.change(id, "resume")).task?.state).toBe("scheduled");
+  expect((await caller.change(id, { delay: "2h" })).status).toBe(200);
+  expect((await caller.accept({ url, key: "changed", delay: "3h", onConflict: "replace" })).status).toBe(200);
+  expect((await caller.change(id, "run")).status).toBe(200);
+  await untilState(caller, id, "succeeded");
 }
 
 async function batch(caller: Caller, url: string): Promise<void> {
