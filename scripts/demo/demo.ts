@@ -66,7 +66,7 @@ function describe({ url, postgres, index }: LapseProcess, door: Door): string {
   return [
     `Lapse      ${url}`,
     `tasks      ${postgres}`,
-    `due times  ${index}${isWithoutRedis ? " (no Redis was found, 'npm run setup' says why; it works without)" : ""}`,
+    `due times  ${index}${isWithoutRedis ? ", since no Redis runs here ('npm run setup' says why); all works the same" : ""}`,
     `shop       ${door.url}`,
   ].join("\n");
 }

@@ -35,7 +35,7 @@ export async function readAudit(database: Database): Promise<Audit> {
         const queues = await countQueues(trx);
         const overdue = await sql<{ id: string; queue: string; dueAt: number; total: number }>`
           select id, queue, due_at as "dueAt", count(*) over () as total from lapse.tasks
-          where state = 'scheduled' and next_attempt_at < clock_timestamp() - ${overdueMs} * interval '1 millisecond'
+          where state = 'scheduled' and next_attempt_at < statement_timestamp() - ${overdueMs} * interval '1 millisecond'
             and queue not in (select name from lapse.queues where paused)
           order by next_attempt_at, id limit ${overdueListedMax}`.execute(trx);
         return {

@@ -18,7 +18,7 @@ export async function beat(connection: Connection): Promise<void> {
  * To be called before anything is claimed.
  */
 export async function holdOverdue(database: Database, catchUpMs: number): Promise<number> {
-  const before = sql`clock_timestamp() - ${catchUpMs} * interval '1 millisecond'`;
+  const before = sql`statement_timestamp() - ${catchUpMs} * interval '1 millisecond'`;
   const gap = await database.query((connection) =>
     sql`select from lapse.heartbeat where beaten_at < ${before}`.execute(connection),
   );

@@ -1,4 +1,6 @@
 // Owns the reads of what falls due: for lanes without Redis, for healing, and for filling the index.
+// They compare with statement_timestamp(), which is stable: a scan cannot end at clock_timestamp(), which is volatile, and would read the
+// whole backlog.
 
 import { sql } from "kysely";
 import { bind, type Connection, type Database } from "./database.ts";
@@ -26,7 +28,7 @@ export interface DuePosition {
 const takeDue = {
   name: "take_due",
   text: `select id from lapse.tasks
-    where queue = $1 and state = 'scheduled' and next_attempt_at <= clock_timestamp()
+    where queue = $1 and state = 'scheduled' and next_attempt_at <= statement_timestamp()
     order by next_attempt_at, id
     limit $2
     for update skip locked`,
@@ -78,7 +80,7 @@ export async function readDueSoon(
     cross join lateral (
       select ${soonColumns} from lapse.tasks t
       where t.queue = q.name and t.state = 'scheduled'
-        and t.next_attempt_at <= clock_timestamp() + ${aheadMs} * interval '1 millisecond'
+        and t.next_attempt_at <= statement_timestamp() + ${aheadMs} * interval '1 millisecond'
         and (t.next_attempt_at, t.id) > (coalesce(seen.next_attempt_at, '-infinity'), coalesce(seen.id, '00000000-0000-0000-0000-000000000000'))
       order by t.next_attempt_at, t.id
       limit ${limit}

@@ -57,7 +57,7 @@ export async function removeOldAnswers(connection: Connection, limit: number): P
   const removed = await sql`
     delete from lapse.idempotency_keys where ctid = any(array(
       select ctid from lapse.idempotency_keys
-      where created_at <= clock_timestamp() - ${idempotencyKeptHours} * interval '1 hour'
+      where created_at <= statement_timestamp() - ${idempotencyKeptHours} * interval '1 hour'
       order by created_at limit ${limit} for update skip locked
     ))`.execute(connection);
   return Number(removed.numAffectedRows ?? 0);

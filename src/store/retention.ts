@@ -15,7 +15,7 @@ export async function pruneEnded(
   return database.transaction(async (trx) => {
     const old = await sql<{ id: string }>`
       select id from lapse.tasks
-      where finished_at is not null and finished_at < clock_timestamp() - ${retentionMs} * interval '1 millisecond'
+      where finished_at is not null and finished_at < statement_timestamp() - ${retentionMs} * interval '1 millisecond'
       order by finished_at, id limit ${limit} for update skip locked`.execute(trx);
     const ids = old.rows.map((row) => row.id);
     if (ids.length === 0) return 0;
@@ -34,7 +34,7 @@ export async function pruneEnded(
 export async function removeSpentTombstones(connection: Connection, limit: number): Promise<number> {
   const removed = await sql`
     delete from lapse.tasks where state = 'tombstone' and id in (
-      select id from lapse.tasks where state = 'tombstone' and due_at <= clock_timestamp() order by due_at, id limit ${limit} for update skip locked
+      select id from lapse.tasks where state = 'tombstone' and due_at <= statement_timestamp() order by due_at, id limit ${limit} for update skip locked
     )`.execute(connection);
   return Number(removed.numAffectedRows ?? 0);
 }
@@ -49,7 +49,7 @@ export async function foldTallies(database: Database, tallyId: string): Promise<
       with gone as (
         delete from lapse.tallies where (id, queue, kind) in (
           select id, queue, kind from lapse.tallies
-          where created_at < clock_timestamp() - ${tallyFoldedAfterSeconds} * interval '1 second'
+          where created_at < statement_timestamp() - ${tallyFoldedAfterSeconds} * interval '1 second'
           order by id, queue, kind for update skip locked
         )
         returning queue, kind, count

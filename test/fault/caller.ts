@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, request } from "undici";
 import type { Told, ToldTask } from "./history.ts";
 
-const connections = 50;
+const connections = 100;
 /** No answer of the API takes longer, also with a server away; a process that is stopped or killed never answers. */
 const answerMsMax = 20_000;
 
@@ -14,6 +14,7 @@ export interface Answered {
   readonly body: string;
   readonly task: ToldTask | null;
   readonly tookMs: number;
+  readonly answeredAt: number;
 }
 
 export interface Caller {
@@ -41,16 +42,19 @@ export function createCaller(url: () => string): Caller {
     try {
       const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...json });
       const text = await answer.body.text();
-      return { status: answer.statusCode, body: text, task: taskIn(text), tookMs: now() - askedAt };
+      const answeredAt = now();
+      return { status: answer.statusCode, body: text, task: taskIn(text), tookMs: answeredAt - askedAt, answeredAt };
     } catch {
-      return { status: null, body: "", task: null, tookMs: now() - askedAt };
+      const answeredAt = now();
+      return { status: null, body: "", task: null, tookMs: answeredAt - askedAt, answeredAt };
     }
   };
   const noted = async (about: Pick<Told, "call" | "name">, calling: Promise<Answered>): Promise<Answered> => {
     const askedAt = now();
-    const { status, task, ...answered } = await calling;
-    told.push({ ...about, status, task, askedAt, answeredAt: now() });
-    return { status, task, ...answered };
+    const answered = await calling;
+    const { status, task, answeredAt } = answered;
+    told.push({ ...about, status, task, askedAt, answeredAt });
+    return answered;
   };
   const accept: Caller["accept"] = (task) =>
     noted(
@@ -88,7 +92,7 @@ function now(): number {
 }
 
 function taskIn(text: string): ToldTask | null {
-  const { id, state, dueAt, attempts } = JSON.parse(text) as Record<string, unknown>;
+  const { id, state, nextAttemptAt, attempts } = JSON.parse(text) as Record<string, unknown>;
   if (typeof id !== "string" || typeof state !== "string") return null;
-  return { id, state, dueAt: Date.parse(String(dueAt)), attempts: Number(attempts) };
+  return { id, state, nextAttemptAt: Date.parse(String(nextAttemptAt)), attempts: Number(attempts) };
 }

@@ -5,7 +5,7 @@
 export interface ToldTask {
   readonly id: string;
   readonly state: string;
-  readonly dueAt: number;
+  readonly nextAttemptAt: number;
   readonly attempts: number;
 }
 
@@ -59,7 +59,7 @@ export interface Histories {
 }
 
 export interface Bounds {
-  /** How late a first attempt may start and arrive; null: not judged. */
+  /** How late an attempt may start and arrive of which a caller was told when it is due; null: not judged. */
   readonly latenessMsMax: number | null;
   /** Tasks that something the promise allows for held back: their lateness is not judged. */
   readonly heldBack?: ReadonlySet<string>;
@@ -121,51 +121,70 @@ export function seenRepeatedly({ seen }: Histories): string[] {
   return [...byId].filter(([, requests]) => requests.length > 1).map(([id]) => id);
 }
 
-/** Each task that was accepted, as the last answer about its due time told it. */
-function acceptedIn({ told }: Histories): ToldTask[] {
-  const accepted = new Map<string, ToldTask>();
+/** An attempt of which a caller was told when it is due. */
+interface Promised {
+  readonly id: string;
+  readonly number: number;
+  readonly dueAt: number;
+}
+
+/** What the last answer about each coming attempt said of its time. */
+function promisedIn({ told }: Histories): Promised[] {
+  const promised = new Map<string, Promised>();
   for (const { call, status, task } of told) {
-    const isDone = status !== null && status < 300 && task !== null;
-    if (isDone && (call === "accept" || (call === "change" && accepted.has(task.id)))) accepted.set(task.id, task);
+    const isAnswered = status !== null && status < 300 && (call === "accept" || call === "change");
+    if (!isAnswered || task === null || task.state !== "scheduled") continue;
+    const number = task.attempts + 1;
+    promised.set(`${task.id}/${number}`, { id: task.id, number, dueAt: task.nextAttemptAt });
   }
-  return [...accepted.values()];
+  return [...promised.values()];
+}
+
+function acceptedIn({ told }: Histories): Set<string> {
+  const accepted = told.filter(({ call, status }) => call === "accept" && status !== null && status < 300);
+  return new Set(accepted.flatMap(({ task }) => (task === null ? [] : [task.id])));
 }
 
 function* lost(view: View): Iterable<string> {
-  for (const { id } of acceptedIn(view)) if (!view.taskOf.has(id)) yield `${id} was accepted, and is gone`;
+  for (const id of acceptedIn(view)) if (!view.taskOf.has(id)) yield `${id} was accepted, and is gone`;
 }
 
 function* early(view: View): Iterable<string> {
   for (const { id, attempt, dueAt, arrivedAt } of view.seen) {
     if (arrivedAt + clockToleranceMs < dueAt) yield `${id}/${attempt} arrived ${dueAt - arrivedAt} ms early`;
   }
-  for (const { id, dueAt } of acceptedIn(view)) {
-    const first = view.attemptsOf.get(id)?.find((attempt) => attempt.number === 1);
-    if (first !== undefined && first.startedAt < dueAt) yield `${id}/1 started ${dueAt - first.startedAt} ms early`;
+  for (const { id, number, dueAt } of promisedIn(view)) {
+    const startedAt = attemptIn(view, id, number)?.startedAt ?? dueAt;
+    if (startedAt < dueAt) yield `${id}/${number} started ${dueAt - startedAt} ms early`;
   }
 }
 
 function* lateOrNever(view: View): Iterable<string> {
-  const { latenessMsMax, heldBack } = view.bounds;
   const cancels = new Set(view.told.filter((told) => told.call === "cancel").map((told) => told.name));
-  for (const { id, dueAt } of acceptedIn(view)) {
-    const task = view.taskOf.get(id);
-    if (task === undefined || task.state === "paused") continue;
-    if (task.state === "cancelled") {
-      if (!cancels.has(id) && !cancels.has(task.key)) yield `${id} is cancelled, and nobody asked for it`;
-      continue;
-    }
-    if (!ended.has(task.state)) yield `${id} has not ended: ${task.state}, ${task.attempts} attempts`;
-    const [seen] = view.seenOf.get(id) ?? [];
-    if (seen === undefined) {
-      yield `${id} never fired: ${task.state}`;
-      continue;
-    }
-    if (latenessMsMax === null || heldBack?.has(id)) continue;
-    const startedAt = view.attemptsOf.get(id)?.find((attempt) => attempt.number === 1)?.startedAt ?? seen.arrivedAt;
-    const lateMs = Math.max(startedAt, seen.arrivedAt) - possibleFrom(dueAt, latenessMsMax, view.bounds.outages ?? []);
-    if (lateMs > latenessMsMax) yield `${id} was ${Math.round(lateMs)} ms late`;
+  for (const id of acceptedIn(view)) {
+    const { state, key } = view.taskOf.get(id) ?? { state: "gone", key: null };
+    if (state === "cancelled" && !cancels.has(id) && !cancels.has(key)) yield `${id} is cancelled, and nobody asked for it`;
+    if (state === "scheduled" || state === "running") yield `${id} has not ended: ${state}`;
+    const hasFired = view.seenOf.has(id) || state === "cancelled" || state === "paused";
+    if (!hasFired) yield `${id} never fired: ${state}`;
   }
+  for (const promised of promisedIn(view)) {
+    const lateMs = latenessMs(view, promised);
+    if (lateMs > (view.bounds.latenessMsMax ?? lateMs)) yield `${promised.id}/${promised.number} was ${Math.round(lateMs)} ms late`;
+  }
+}
+
+/** How late an attempt started or arrived, whichever is later; 0 where it was not made or may be late. */
+function latenessMs(view: View, { id, number, dueAt }: Promised): number {
+  const { latenessMsMax, heldBack, outages = [] } = view.bounds;
+  const startedAt = attemptIn(view, id, number)?.startedAt ?? 0;
+  const arrivedAt = view.seenOf.get(id)?.find((seen) => seen.attempt === number)?.arrivedAt ?? 0;
+  if (latenessMsMax === null || heldBack?.has(id)) return 0;
+  return Math.max(0, Math.max(startedAt, arrivedAt) - possibleFrom(dueAt, latenessMsMax, outages));
+}
+
+function attemptIn(view: View, id: string, number: number): HeldAttempt | undefined {
+  return view.attemptsOf.get(id)?.find((attempt) => attempt.number === number);
 }
 
 /** What was due shortly before an outage may not have started yet when it began. */

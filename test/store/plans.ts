@@ -2,8 +2,19 @@
 
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
-import type { Connection, Database } from "../../src/store/database.ts";
+import { bind, type Connection, type Database } from "../../src/store/database.ts";
 import type { Tables } from "../../src/store/tables.ts";
+import type { TestStore } from "./store.ts";
+
+/** Postgres weighs a plan for all values against those for the first five. */
+const sendsUntilDecided = 8;
+
+/** What a session said of itself when it connected. */
+const readSettings = {
+  name: "read_settings",
+  text: `select name, setting from pg_settings
+    where source = 'client' and name not in ('application_name', 'client_encoding', 'statement_timeout')`,
+};
 
 /** A node of EXPLAIN's JSON, as far as it is read here. */
 interface Node {
@@ -14,7 +25,6 @@ interface Node {
   readonly "Actual Loops": number;
   readonly "Rows Removed by Filter"?: number;
   readonly "Rows Removed by Index Recheck"?: number;
-  readonly "Rows Removed by Join Filter"?: number;
   readonly "Shared Hit Blocks"?: number;
   readonly "Shared Read Blocks"?: number;
   readonly Plans?: readonly Node[];
@@ -34,6 +44,7 @@ export interface Reading {
   readonly text: string;
 }
 
+/** A statement of the source, and the values it is sent with. Without a name it is planned for its values each time. */
 export interface Recorded {
   readonly name: string;
   readonly text: string;
@@ -52,9 +63,12 @@ export class Explainer {
     this.#client = client;
   }
 
-  static async open(url: string): Promise<Explainer> {
+  /** Plans as the store's hot connections do, whose settings it takes over. */
+  static async open({ url, database }: Pick<TestStore, "url" | "database">): Promise<Explainer> {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
+    const settings = await database.run(bind(readSettings, []));
+    for (const { name, setting } of settings) await client.query("select set_config($1, $2, false)", [name, setting]);
     return new Explainer(new pg.Pool({ connectionString: url, max: 1 }), client);
   }
 
@@ -99,22 +113,46 @@ export class Explainer {
     return sent;
   }
 
-  /** Runs the statement, rolls it back, and tells what it did. */
-  async explain({ text, values }: Recorded, mode: PlanMode): Promise<Reading> {
+  /** Runs statements in one transaction, as they would follow one another, rolls it back, and tells what each did. */
+  async explain(statements: readonly Recorded[], mode: PlanMode): Promise<Reading[]> {
     const client = this.#client;
     await client.query(`begin; set local plan_cache_mode = force_${mode}_plan`);
     try {
-      return await this.#explainPrepared(`prepare shown as ${text}`, values);
+      const readings: Reading[] = [];
+      for (const { text, values } of statements) {
+        await client.query(`prepare shown as ${text}`);
+        readings.push(await this.#explainPrepared("shown", values));
+        await client.query("deallocate shown");
+      }
+      return readings;
     } finally {
       await client.query("rollback; deallocate all");
     }
   }
 
-  async #explainPrepared(prepare: string, values: readonly unknown[]): Promise<Reading> {
-    await this.#client.query(prepare);
+  /** Prepares a statement as the pool does, and sends it so often that Postgres decides on a plan for all values. Nothing stays. */
+  async warm({ name, text, values }: Recorded): Promise<void> {
+    for (let sent = 0; sent < sendsUntilDecided; sent += 1) {
+      await this.#client.query("begin");
+      await this.#client.query({ name, text, values: [...values] });
+      await this.#client.query("rollback");
+    }
+  }
+
+  /** What a statement that was warmed does now. */
+  async explainWarm({ name, values }: Recorded): Promise<Reading> {
+    await this.#client.query("begin");
+    try {
+      return await this.#explainPrepared(name, values);
+    } finally {
+      await this.#client.query("rollback");
+    }
+  }
+
+  async #explainPrepared(name: string, values: readonly unknown[]): Promise<Reading> {
     const list = values.length === 0 ? "" : `(${values.map(literal).join(", ")})`;
     const { rows } = await this.#client.query<{ "QUERY PLAN": readonly [{ Plan: Node }] }>(
-      `explain (analyze, buffers, format json) execute shown ${list}`,
+      `explain (analyze, buffers, format json) execute ${name}${list}`,
     );
     const plan = rows[0]?.["QUERY PLAN"][0].Plan;
     if (plan === undefined) throw new Error("EXPLAIN gave no plan");

@@ -1,0 +1,240 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { v7 as uuidv7 } from "uuid";
+import { findStanding, insertArrivals } from "../../src/store/accept.ts";
+import { findCandidates } from "../../src/store/bulk.ts";
+import { cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
+import { claim, readOwned, readStanding } from "../../src/store/claims.ts";
+import type { Connection, Database } from "../../src/store/database.ts";
+import { readDue, readDueSoon, readHeads, readWindow } from "../../src/store/due.ts";
+import { listTasks } from "../../src/store/listing.ts";
+import { takeOver } from "../../src/store/owners.ts";
+import { findRow, findRowByKey } from "../../src/store/reads.ts";
+import { pruneEnded, removeSpentTombstones } from "../../src/store/retention.ts";
+import { settleAttempts } from "../../src/store/settle.ts";
+import { acquireSlots, readShares, releaseSlots } from "../../src/store/shares.ts";
+import type { ClaimedTask } from "../../src/task/claimed-task.ts";
+import { taskStates } from "../../src/task/task.ts";
+import { sized } from "../support/size.ts";
+import { makeBacklog, quietQueue } from "./backlog.ts";
+import { Explainer, type PlanMode, type Reading, type Recorded } from "./plans.ts";
+import { arrival, openStore, settlingOf, type TestStore } from "./store.ts";
+
+const batch = 100;
+const size = sized({
+  usual: { due: 10_000, waiting: 100_000, ended: 100_000 },
+  long: { due: 100_000, waiting: 1_000_000, ended: 1_000_000 },
+});
+const hourMs = 3_600_000;
+const yearMs = 365 * 24 * hourMs;
+/** A write of a row touches each of its indexes and what is above it. */
+const pagesPerRowMax = 60;
+const pagesMin = 100;
+const leastId = "00000000-0000-0000-0000-000000000000";
+
+interface Expected {
+  /** Rows of the tasks table that each statement may look at; twice the batch where nothing is said. */
+  readonly rowsMax?: number;
+  /** Whether rows may be sorted, no more of them than may be read; where they are selected by order they may not. */
+  readonly mayOrder?: boolean;
+}
+
+interface Case extends Expected {
+  readonly name: string;
+  readonly send: (database: Database) => Promise<unknown>;
+}
+
+/** Of ten dispatchers: one whose tasks are settled, one that died, and the others. */
+const owner = uuidv7();
+const dead = uuidv7();
+const owners = [owner, dead, ...Array.from({ length: 8 }, () => uuidv7())];
+const dueIds: string[] = [];
+const endedIds: string[] = [];
+const keys: string[] = [];
+const inFlight: ClaimedTask[] = [];
+let store: TestStore;
+let explainer: Explainer;
+
+beforeAll(async () => {
+  store = await openStore();
+  await makeBacklog(store, size, owners);
+  await store.query("vacuum analyze");
+  explainer = await Explainer.open(store);
+  const due = `queue = 'default' and state = 'scheduled' and next_attempt_at <= now() order by next_attempt_at, id`;
+  dueIds.push(...(await ids(due)));
+  endedIds.push(...(await ids("finished_at is not null order by md5(id::text)")));
+  const named = await store.query<{ key: string }>(
+    `select key from lapse.tasks where queue = 'default' and state = 'scheduled' order by md5(id::text) limit ${batch}`,
+  );
+  keys.push(...named.map((row) => row.key));
+  const running = await ids(`owner = '${owner}'`);
+  inFlight.push(...running.map((id) => ({ id, attempt: 1 }) as ClaimedTask));
+});
+
+afterAll(async () => {
+  await explainer.close();
+  await store.close();
+});
+
+async function ids(where: string): Promise<string[]> {
+  const rows = await store.query<{ id: string }>(`select id from lapse.tasks where ${where} limit ${batch}`);
+  return rows.map((row) => row.id);
+}
+
+function on(work: (connection: Connection) => Promise<unknown>): Case["send"] {
+  return (database) => database.query(work);
+}
+
+const queueCount = 6;
+const pageRows = batch + 1;
+
+/** Each in the form in which it is sent; those selected by order both where a batch is due and where nothing is. */
+const cases: readonly Case[] = [
+  { name: "claim", send: (database) => claim(database, owner, dueIds), mayOrder: true },
+  { name: "what stands where a claim won nothing", send: on((c) => readStanding(c, dueIds)) },
+  { name: "a dispatcher's own tasks", send: on((c) => readOwned(c, owner)) },
+  { name: "take from Postgres", send: (database) => readDue(database, "default", batch) },
+  { name: "take from Postgres, with nothing due", send: (database) => readDue(database, quietQueue, batch) },
+  { name: "heads of all queues", send: (database) => readHeads(database, null) },
+  { name: "due soon", send: on((c) => readDueSoon(c, soon([]))), rowsMax: 2 * batch * queueCount },
+  {
+    name: "due soon, from where the last page ended",
+    send: on((c) => readDueSoon(c, soon(["default"]))),
+    rowsMax: 2 * batch * queueCount,
+  },
+  {
+    name: "due soon, with nothing due",
+    send: on((c) => readDueSoon(c, { ...soon([]), except: ["default", "lane-0", "lane-1", "lane-2", "lane-3"] })),
+  },
+  {
+    name: "a page of the index's filling",
+    send: on((c) => readWindow(c, start(), { until: inAnHour(), limit: batch })),
+  },
+  {
+    name: "the filling of a queue with nothing due",
+    send: on((c) => readWindow(c, { ...start(), queue: quietQueue }, { until: Date.now(), limit: batch })),
+  },
+  { name: "settle", send: (database) => settleAttempts(database, settlings()), mayOrder: true },
+  {
+    name: "settle, with tasks that wait again",
+    send: (database) => settleAttempts(database, retries()),
+    mayOrder: true,
+  },
+  { name: "accept", send: (database) => insertArrivals(database, uuidv7(), arrivals()), mayOrder: true },
+  { name: "what stands in an arrival's way", send: on((c) => findStanding(c, arrival({ key: keys[0] ?? "" }))) },
+  { name: "cancel by id", send: (database) => cancelTasksById(database, dueIds), mayOrder: true },
+  { name: "cancel by key", send: (database) => cancelTasksByKey(database, keys.map(named)), mayOrder: true },
+  { name: "cancel of many keys", send: on((c) => findCandidates(c, { keys, labelStates: [] })), mayOrder: true },
+  { name: "a task by id", send: on((c) => findRow(c, dueIds[0] ?? leastId)) },
+  { name: "a live task by key", send: on((c) => findRowByKey(c, "default", keys[0] ?? "")) },
+  { name: "an ended task by key", send: on((c) => findRowByKey(c, "default", "order-77:ended")) },
+  {
+    name: "retention",
+    send: (database) => pruneEnded(database, uuidv7(), { retentionMs: hourMs, limit: batch }),
+    mayOrder: true,
+  },
+  {
+    name: "retention, with nothing to remove",
+    send: (database) => pruneEnded(database, uuidv7(), { retentionMs: yearMs, limit: batch }),
+  },
+  { name: "removal of spent tombstones", send: on((c) => removeSpentTombstones(c, batch)), mayOrder: true },
+  { name: "takeover", send: (database) => takeOver(database, dead, owner), mayOrder: true },
+  { name: "shares", send: on((c) => readShares(c, owner)), mayOrder: true },
+  { name: "asking for slots", send: (database) => acquireSlots(database, "default", { owner: owner, want: 8 }) },
+  { name: "giving up slots", send: on((c) => releaseSlots(c, "default", { owner: owner, count: 1 })) },
+  {
+    name: "a page of all tasks by due time",
+    send: (database) => listTasks(database, {}, page("dueAt")),
+    // One page of each queue and state, merged.
+    rowsMax: pageRows * queueCount * taskStates.length,
+    mayOrder: true,
+  },
+  {
+    name: "a page of one queue and state by due time",
+    send: (database) => listTasks(database, { queue: "default", states: ["succeeded"] }, page("dueAt")),
+    mayOrder: true,
+  },
+  { name: "a page of all tasks by age", send: (database) => listTasks(database, {}, page("-createdAt")) },
+];
+
+describe.each(cases)("$name", ({ send, ...expected }) => {
+  test("reads no more than it needs", async () => {
+    for (const [i, reading] of (await explained(send, "custom")).entries()) expectLean(reading, expected, i);
+  });
+
+  test("does so by a plan for all values", async () => {
+    // A statement without a name is planned for its values each time it is sent.
+    const named = (await explainer.record(send)).filter((statement) => statement.name !== "");
+    for (const [i, reading] of (await explainer.explain(named, "generic")).entries()) expectLean(reading, expected, i);
+  });
+});
+
+test("statements prepared while the tables are empty stay lean when tasks pour in before any statistics are made", async () => {
+  const fresh = await openStore();
+  await fresh.query("alter table lapse.tasks set (autovacuum_enabled = off)");
+  await fresh.query("alter table lapse.attempts set (autovacuum_enabled = off)");
+  const early = await Explainer.open(fresh);
+  const hot: Recorded[] = [];
+  for (const { send } of cases) hot.push(...(await explainer.record(send)));
+  const statements = [...new Map(hot.filter(({ name }) => name !== "").map((sent) => [sent.name, sent])).values()];
+  for (const statement of statements) await early.warm(statement);
+
+  await makeBacklog(fresh, { due: 2_000, waiting: 20_000, ended: 20_000 }, owners);
+  const scanning: string[] = [];
+  for (const statement of statements) {
+    const { scanned } = await early.explainWarm(statement);
+    if (scanned.includes("tasks") || scanned.includes("attempts")) scanning.push(statement.name);
+  }
+  expect(scanning).toEqual([]);
+  await early.close();
+  await fresh.close();
+});
+
+async function explained(send: Case["send"], mode: PlanMode): Promise<Reading[]> {
+  const sent = await explainer.record(send);
+  expect(sent.length).toBeGreaterThan(0);
+  return explainer.explain(sent, mode);
+}
+
+function expectLean(reading: Reading, { rowsMax = 2 * batch, mayOrder = false }: Expected, statement: number): void {
+  const { taskRows, attemptRows, sorted, scanned, pages, text } = reading;
+  const told = `statement ${statement}:\n${text}`;
+  expect(scanned, told).not.toContain("tasks");
+  expect(scanned, told).not.toContain("attempts");
+  expect(taskRows, told).toBeLessThanOrEqual(rowsMax);
+  expect(attemptRows, told).toBeLessThanOrEqual(2 * batch);
+  expect(pages, told).toBeLessThanOrEqual(pagesMin + pagesPerRowMax * Math.max(batch, rowsMax / 2));
+  expect(Math.max(0, ...sorted), told).toBeLessThanOrEqual(mayOrder ? rowsMax : 0);
+}
+
+function soon(after: readonly string[]): Parameters<typeof readDueSoon>[1] {
+  const position = { nextAttemptAt: Date.now() - 300_000, id: leastId };
+  return { aheadMs: 3_000, limit: batch, except: [], after: after.map((queue) => ({ queue, ...position })) };
+}
+
+function start(): Parameters<typeof readWindow>[1] {
+  return { queue: "default", nextAttemptAt: Date.now() - 300_000, id: leastId };
+}
+
+function inAnHour(): number {
+  return Date.now() + hourMs;
+}
+
+function settlings(): ReturnType<typeof settlingOf>[] {
+  return inFlight.map((task) => settlingOf(task, owner));
+}
+
+function retries(): ReturnType<typeof settlingOf>[] {
+  return inFlight.map((task) => settlingOf(task, owner, { next: { kind: "retry", nextAttemptAt: inAnHour() } }));
+}
+
+function arrivals(): ReturnType<typeof arrival>[] {
+  return Array.from({ length: batch }, (_, i) => arrival({ key: `new-${i}` }));
+}
+
+function named(key: string): { queue: string; key: string } {
+  return { queue: "default", key };
+}
+
+function page(order: "dueAt" | "-createdAt"): Parameters<typeof listTasks>[2] {
+  return { order, limit: batch, after: { dueAt: Date.now() - 300_000, id: endedIds[0] ?? leastId } };
+}
