@@ -23,9 +23,14 @@ export async function listTasks(database: Database, filter: TaskFilter, page: Pa
 }
 
 async function readRows(connection: Connection, filter: TaskFilter, page: PageRequest): Promise<TaskRow[]> {
-  const isNarrow = filter.key !== undefined || filter.labels !== undefined || filter.scheduleId !== undefined;
-  const statement = page.order === "dueAt" && !isNarrow ? mergedByDueTime(filter, page) : plain(filter, page);
-  return (await statement.execute(connection)).rows;
+  return (await statementFor(filter, page).execute(connection)).rows;
+}
+
+/** By the index that serves the narrowest condition. */
+function statementFor(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
+  if (filter.key !== undefined) return withKey(filter.key, filter, page);
+  const isNarrow = filter.labels !== undefined || filter.scheduleId !== undefined;
+  return page.order === "dueAt" && !isNarrow ? mergedByDueTime(filter, page) : plain(filter, page);
 }
 
 const orders: Readonly<Record<TaskOrder, RawBuilder<unknown>>> = { dueAt: sql`due_at, id`, "-createdAt": sql`id desc` };
@@ -36,13 +41,26 @@ function plain(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
     order by ${orders[page.order]} limit ${page.limit}`;
 }
 
+/** The few tasks with a key, live and ended ones by the index of each. */
+function withKey(key: string, filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
+  const { queue: _queue, key: _key, ...rest } = filter;
+  const named = sql`queue = q.name and key = ${key}`;
+  return sql<TaskRow>`
+    select t.* from ${queuesOf(filter)} as q (name)
+    cross join lateral (
+      select * from lapse.tasks where ${named} and state in ('scheduled', 'paused', 'running')
+      union all
+      select * from lapse.tasks where ${named} and finished_at is not null
+    ) t
+    where ${all([...states(filter), ...conditions(rest), ...beyond(page)])}
+    order by ${orders[page.order]} limit ${page.limit}`;
+}
+
 /** A page of each queue and state by the index that has both and the due time, merged: as fast with millions of others as without. */
 function mergedByDueTime(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
   const { queue: _queue, states: _states, ...rest } = filter;
-  const queues =
-    filter.queue === undefined ? sql`(select name from lapse.queues)` : sql`(values (${filter.queue}::text))`;
   return sql<TaskRow>`
-    select page.* from ${queues} as q (name)
+    select page.* from ${queuesOf(filter)} as q (name)
     cross join unnest(${[...(filter.states ?? taskStates)]}::text[]) as s (state)
     cross join lateral (
       select t.* from lapse.tasks t
@@ -50,6 +68,10 @@ function mergedByDueTime(filter: TaskFilter, page: PageRequest): RawBuilder<Task
       order by due_at, id limit ${page.limit}
     ) page
     order by ${orders.dueAt} limit ${page.limit}`;
+}
+
+function queuesOf({ queue }: TaskFilter): RawBuilder<unknown> {
+  return queue === undefined ? sql`(select name from lapse.queues)` : sql`(values (${queue}::text))`;
 }
 
 /** Where the last page ended. Ids are made of the creation time, so that they alone order by age. */
@@ -67,7 +89,6 @@ function states(filter: TaskFilter): RawBuilder<unknown>[] {
 function conditions(filter: TaskFilter): RawBuilder<unknown>[] {
   const found: RawBuilder<unknown>[] = [];
   if (filter.queue !== undefined) found.push(sql`t.queue = ${filter.queue}`);
-  if (filter.key !== undefined) found.push(sql`t.key = ${filter.key}`);
   if (filter.keyPrefix !== undefined) found.push(sql`starts_with(t.key, ${filter.keyPrefix})`);
   if (filter.labels !== undefined)
     found.push(sql`t.labels <> '{}' and t.labels @> ${JSON.stringify(filter.labels)}::jsonb`);

@@ -126,16 +126,18 @@ interface Promised {
   readonly id: string;
   readonly number: number;
   readonly dueAt: number;
+  /** Before it was told, perhaps because its key was locked, nobody could have fired it. */
+  readonly toldAt: number;
 }
 
 /** What the last answer about each coming attempt said of its time. */
 function promisedIn({ told }: Histories): Promised[] {
   const promised = new Map<string, Promised>();
-  for (const { call, status, task } of told) {
+  for (const { call, status, task, answeredAt } of told) {
     const isAnswered = status !== null && status < 300 && (call === "accept" || call === "change");
     if (!isAnswered || task === null || task.state !== "scheduled") continue;
     const number = task.attempts + 1;
-    promised.set(`${task.id}/${number}`, { id: task.id, number, dueAt: task.nextAttemptAt });
+    promised.set(`${task.id}/${number}`, { id: task.id, number, dueAt: task.nextAttemptAt, toldAt: answeredAt });
   }
   return [...promised.values()];
 }
@@ -175,12 +177,12 @@ function* lateOrNever(view: View): Iterable<string> {
 }
 
 /** How late an attempt started or arrived, whichever is later; 0 where it was not made or may be late. */
-function latenessMs(view: View, { id, number, dueAt }: Promised): number {
+function latenessMs(view: View, { id, number, dueAt, toldAt }: Promised): number {
   const { latenessMsMax, heldBack, outages = [] } = view.bounds;
   const startedAt = attemptIn(view, id, number)?.startedAt ?? 0;
   const arrivedAt = view.seenOf.get(id)?.find((seen) => seen.attempt === number)?.arrivedAt ?? 0;
   if (latenessMsMax === null || heldBack?.has(id)) return 0;
-  return Math.max(0, Math.max(startedAt, arrivedAt) - possibleFrom(dueAt, latenessMsMax, outages));
+  return Math.max(0, Math.max(startedAt, arrivedAt) - possibleFrom(Math.max(dueAt, toldAt), latenessMsMax, outages));
 }
 
 function attemptIn(view: View, id: string, number: number): HeldAttempt | undefined {
