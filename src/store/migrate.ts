@@ -16,6 +16,9 @@ const numberedFile = /^\d{4}_[a-z0-9_]+\.sql$/;
  */
 export async function migrate(databaseUrl: string): Promise<void> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2, application_name: "lapse-migrate" });
+  // A broken connection is told by its statement's rejection.
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  pool.on("error", () => undefined);
   const database = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     // An older version starting beside a newer one finds its own migrations applied, and leaves the newer ones alone.

@@ -40,7 +40,8 @@ async function recorded(id: string): Promise<Outcome> {
   return { task, attempt, nextInMs: Date.parse(task.nextAttemptAt) - Date.parse(attempt.finishedAt) };
 }
 
-const outcomeOf = (answer: HookAnswer, fields: object = {}): Promise<Outcome> => outcomeAt(flow.hook(answer).url, fields);
+const outcomeOf = (answer: HookAnswer, fields: object = {}): Promise<Outcome> =>
+  outcomeAt(flow.hook(answer).url, fields);
 
 describe("an answer of 2xx", () => {
   test.each([200, 201, 202, 204, 299])("%i ends the task succeeded", async (status) => {
@@ -70,7 +71,11 @@ describe("an answer of 2xx", () => {
     "with lapse-reschedule: %j, which cannot be used, is a failed attempt",
     async (reschedule) => {
       const { task, attempt, nextInMs } = await outcomeOf({ headers: { "lapse-reschedule": reschedule } });
-      expect(attempt).toMatchObject({ outcome: "failed", status: 200, error: expect.stringMatching(/lapse-reschedule/) });
+      expect(attempt).toMatchObject({
+        outcome: "failed",
+        status: 200,
+        error: expect.stringMatching(/lapse-reschedule/),
+      });
       expect(task.state).toBe("scheduled");
       expect(Math.abs(nextInMs - hourMs / 2)).toBeLessThan(500);
     },
@@ -88,7 +93,11 @@ describe("an answer that ends the task failed, with attempts left", () => {
     ["410", { status: 410 }, 410],
     ["lapse-no-retry on a 500", { status: 500, headers: { "lapse-no-retry": "true" } }, 500],
     ["lapse-no-retry on a 404", { status: 404, headers: { "lapse-no-retry": "true" } }, 404],
-    ["lapse-no-retry on a 503 with Retry-After", { status: 503, headers: { "lapse-no-retry": "true", "retry-after": "1" } }, 503],
+    [
+      "lapse-no-retry on a 503 with Retry-After",
+      { status: 503, headers: { "lapse-no-retry": "true", "retry-after": "1" } },
+      503,
+    ],
     ["lapse-no-retry on a 200", { headers: { "lapse-no-retry": "true" } }, 200],
   ])("%s", async (_name, answer, status) => {
     const { task, attempt } = await outcomeOf(answer);
@@ -104,7 +113,12 @@ describe("an answer that is tried again with backoff", () => {
       const { task, attempt, nextInMs } = await outcomeOf({ status, body: status === 304 ? "" : "no" });
       expect(task).toMatchObject({ state: "scheduled", finishedAt: null });
       const responseSnippet = status === 304 ? "" : "no";
-      expect(attempt).toMatchObject({ outcome: "failed", status, responseSnippet, error: expect.stringMatching(String(status)) });
+      expect(attempt).toMatchObject({
+        outcome: "failed",
+        status,
+        responseSnippet,
+        error: expect.stringMatching(String(status)),
+      });
       expect(Math.abs(nextInMs - hourMs / 2)).toBeLessThan(500);
       expect(task.dueAt < task.nextAttemptAt).toBe(true);
     },
@@ -151,24 +165,42 @@ describe("no answer", () => {
   test("within the timeout is timed-out", async () => {
     const { task, attempt } = await outcomeOf({ hang: true }, { timeout: "100ms" });
     expect(task.state).toBe("scheduled");
-    expect(attempt).toMatchObject({ outcome: "timed-out", status: null, error: expect.any(String), responseSnippet: null });
+    expect(attempt).toMatchObject({
+      outcome: "timed-out",
+      status: null,
+      error: expect.any(String),
+      responseSnippet: null,
+    });
     expect(attempt.durationMs).toBeGreaterThanOrEqual(99);
   });
 
   test("where nobody listens is refused", async () => {
     const { task, attempt } = await outcomeAt(`http://127.0.0.1:${await findFreePort()}/`);
     expect(task.state).toBe("scheduled");
-    expect(attempt).toMatchObject({ outcome: "refused", status: null, error: expect.any(String), responseSnippet: null });
+    expect(attempt).toMatchObject({
+      outcome: "refused",
+      status: null,
+      error: expect.any(String),
+      responseSnippet: null,
+    });
   });
 
   test("where the host does not exist is refused", async () => {
-    expect((await outcomeAt("http://no-such-host.invalid/")).attempt).toMatchObject({ outcome: "refused", status: null });
+    expect((await outcomeAt("http://no-such-host.invalid/")).attempt).toMatchObject({
+      outcome: "refused",
+      status: null,
+    });
   });
 
   test("but a reset is a failed attempt", async () => {
     const { task, attempt } = await outcomeOf({ reset: true });
     expect(task.state).toBe("scheduled");
-    expect(attempt).toMatchObject({ outcome: "failed", status: null, error: expect.any(String), responseSnippet: null });
+    expect(attempt).toMatchObject({
+      outcome: "failed",
+      status: null,
+      error: expect.any(String),
+      responseSnippet: null,
+    });
   });
 
   test("where the address is not allowed is blocked, and nothing is sent", async () => {

@@ -156,11 +156,20 @@ describe("maxAttempts", () => {
   test("counts anew after a reschedule", async () => {
     const task = await fired({ maxAttempts: 2 }, failing, again, failing, failing);
     expect(task).toMatchObject({ state: "failed", attempts: 4 });
-    expect((await attemptsOf(task.id)).map(({ outcome }) => outcome)).toEqual(["failed", "rescheduled", "failed", "failed"]);
+    expect((await attemptsOf(task.id)).map(({ outcome }) => outcome)).toEqual([
+      "failed",
+      "rescheduled",
+      "failed",
+      "failed",
+    ]);
   });
 
   test("counts attempts where nobody listened as well", async () => {
-    const { id } = await flow.create({ url: "http://127.0.0.1:1/", delay: "0s", retry: { ...promptRetry, maxAttempts: 3 } });
+    const { id } = await flow.create({
+      url: "http://127.0.0.1:1/",
+      delay: "0s",
+      retry: { ...promptRetry, maxAttempts: 3 },
+    });
     await flow.reaches(id, "failed");
     expect((await attemptsOf(id)).map(({ outcome }) => outcome)).toEqual(["refused", "refused", "refused"]);
   });

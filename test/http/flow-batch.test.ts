@@ -67,7 +67,11 @@ describe("a batch", () => {
   });
 
   test("refuses strings that cannot be stored in the task that has them alone", async () => {
-    const items = await batch([{ url, delay: "1h" }, { url, payload: { a: ["\0"] } }, { url, payload: "\ud800" }]);
+    const items = await batch([
+      { url, delay: "1h" },
+      { url, payload: { a: ["\0"] } },
+      { url, payload: "\ud800" },
+    ]);
     expect(items.map(({ status }) => status)).toEqual([201, 422, 422]);
     expect(paths(items[1]?.problem)).toEqual(["/tasks/1/payload/a/0"]);
     expect(paths(items[2]?.problem)).toEqual(["/tasks/2/payload"]);
@@ -124,7 +128,10 @@ describe("a batch", () => {
 describe("an atomic batch", () => {
   test("stores all", async () => {
     const of = unique("of");
-    const items = await batch(Array.from({ length: 20 }, (_, payload) => ({ url, delay: "1h", payload, labels: { of } })), true);
+    const items = await batch(
+      Array.from({ length: 20 }, (_, payload) => ({ url, delay: "1h", payload, labels: { of } })),
+      true,
+    );
     expect(items.map(({ task }) => task?.payload)).toEqual(Array.from({ length: 20 }, (_, i) => i));
     expect(await countOf(of)).toBe(20);
   });
@@ -155,7 +162,10 @@ describe("an atomic batch", () => {
     const [one, two] = [unique("key"), unique("key")];
     const standing = await flow.create({ key: one });
     await flow.create({ key: two });
-    const tasks = [{ url, key: one, onConflict: "replace", payload: "new" }, { url, key: two }];
+    const tasks = [
+      { url, key: one, onConflict: "replace", payload: "new" },
+      { url, key: two },
+    ];
     expect((await flow.api.post(path, { atomic: true, tasks })).status).toBe(409);
     expect(await flow.read(standing.id)).toEqual(standing);
   });

@@ -117,13 +117,25 @@ describe("a filter", () => {
     ["label.other=2", () => false],
     ["state=scheduled", () => true],
     ["state=paused,running", () => false],
-    [`dueAfter=${new Date(startMs + 10 * minuteMs).toISOString()}`, (task) => Date.parse(task.dueAt) > startMs + 10 * minuteMs],
-    [`dueBefore=${new Date(startMs + 10 * minuteMs).toISOString()}`, (task) => Date.parse(task.dueAt) < startMs + 10 * minuteMs],
-    ["dueAfter=2031-01-01T08:05:30%2B08:00&dueBefore=2031-01-01T00:06:30Z", (task) => Date.parse(task.dueAt) === startMs + 6 * minuteMs],
+    [
+      `dueAfter=${new Date(startMs + 10 * minuteMs).toISOString()}`,
+      (task) => Date.parse(task.dueAt) > startMs + 10 * minuteMs,
+    ],
+    [
+      `dueBefore=${new Date(startMs + 10 * minuteMs).toISOString()}`,
+      (task) => Date.parse(task.dueAt) < startMs + 10 * minuteMs,
+    ],
+    [
+      "dueAfter=2031-01-01T08:05:30%2B08:00&dueBefore=2031-01-01T00:06:30Z",
+      (task) => Date.parse(task.dueAt) === startMs + 6 * minuteMs,
+    ],
     ["dueAfter=0000-01-01T00:00:00Z", () => true],
     ["dueBefore=9999-12-31T23:59:59-12:00", () => true],
     ["scheduleId=01937a52-6c80-7a3e-8f1d-2f6a1c3b9e57", () => false],
-    ["keyPrefix=order-0&label.half=0&state=scheduled", (task, i) => task.key?.startsWith("order-0") === true && i % 2 === 0],
+    [
+      "keyPrefix=order-0&label.half=0&state=scheduled",
+      (task, i) => task.key?.startsWith("order-0") === true && i % 2 === 0,
+    ],
   ])("%s", async (filter, fits) => {
     const { items } = await list(`queue=many&limit=500&${filter}`);
     expect(byId(items)).toEqual(byId(many.filter(fits)));
@@ -141,7 +153,8 @@ describe("a filter", () => {
     const states = ["scheduled", "paused", "running", "succeeded", "failed", "cancelled", "missed"] as const;
     const made = new Map<string, string>();
     for (const state of states) made.set(state, (await taskIn(flow, state, { queue: "states" })).id);
-    for (const state of states) expect(ids((await list(`queue=states&state=${state}`)).items)).toEqual([made.get(state)]);
+    for (const state of states)
+      expect(ids((await list(`queue=states&state=${state}`)).items)).toEqual([made.get(state)]);
     const { items } = await list("queue=states&state=failed&state=missed,failed");
     expect(byId(items)).toEqual([made.get("failed"), made.get("missed")].toSorted());
     expect((await list("queue=states")).items).toHaveLength(states.length);

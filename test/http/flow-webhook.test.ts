@@ -18,7 +18,10 @@ afterAll(() => flow.stop());
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /** Posts a task that is due now, and takes its call. */
-async function call(fields: object, headers: Record<string, string> = {}): Promise<{ id: string; request: ReceivedRequest }> {
+async function call(
+  fields: object,
+  headers: Record<string, string> = {},
+): Promise<{ id: string; request: ReceivedRequest }> {
   const hook = flow.hook();
   const { task } = await flow.api.post("/v1/tasks", { url: hook.url, ...fields }, headers);
   return { id: task.id, request: await hook.next() };
@@ -98,7 +101,11 @@ describe("the headers of a call", () => {
 
   test("of a later attempt keep the id, and have a number, a time, a signature and a token of their own", async () => {
     const hook = flow.hook([{ status: 500 }, {}]);
-    const { id } = await flow.create({ url: hook.url, delay: "0s", retry: { ...promptRetry, minDelay: "1s", maxDelay: "1s" } });
+    const { id } = await flow.create({
+      url: hook.url,
+      delay: "0s",
+      retry: { ...promptRetry, minDelay: "1s", maxDelay: "1s" },
+    });
     const [first, second] = [(await hook.next()).headers, (await hook.next()).headers];
     expect([first["webhook-id"], second["webhook-id"]]).toEqual([id, id]);
     expect([first["lapse-attempt"], second["lapse-attempt"]]).toEqual(["1", "2"]);
@@ -204,7 +211,10 @@ describe("traceparent", () => {
     expect((await hook.next()).headers["traceparent"]).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-/);
   });
 
-  test.each(["00-0-0-0", `00-${"0".repeat(32)}-b7ad6b7169203331-01`, "anything"])("that is not valid is dropped: %s", async (header) => {
-    expect((await call({}, { traceparent: header })).request.headers).not.toHaveProperty("traceparent");
-  });
+  test.each(["00-0-0-0", `00-${"0".repeat(32)}-b7ad6b7169203331-01`, "anything"])(
+    "that is not valid is dropped: %s",
+    async (header) => {
+      expect((await call({}, { traceparent: header })).request.headers).not.toHaveProperty("traceparent");
+    },
+  );
 });

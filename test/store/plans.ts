@@ -66,7 +66,7 @@ export class Explainer {
   /** Plans as the store's hot connections do, whose settings it takes over. */
   static async open({ url, database }: Pick<TestStore, "url" | "database">): Promise<Explainer> {
     const client = new pg.Client({ connectionString: url });
-    await client.connect(); await client.query('set random_page_cost = 1.1');
+    await client.connect();
     const settings = await database.run(bind(readSettings, []));
     for (const { name, setting } of settings) await client.query("select set_config($1, $2, false)", [name, setting]);
     return new Explainer(new pg.Pool({ connectionString: url, max: 1 }), client);

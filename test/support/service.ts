@@ -11,8 +11,8 @@ import { startRedis } from "./servers.ts";
 const awayRedisUrl = "redis://127.0.0.1:1";
 
 export interface TestServiceOptions {
-  /** `own`, the default: a Redis for this service alone. `away`: none answers. */
-  readonly redis?: "own" | "away";
+  /** `own`, the default: a Redis for this service alone. `away`: none answers. Or the URL of one that the caller stops. */
+  readonly redis?: "own" | "away" | `redis://${string}`;
   /** Of an existing database; else one is made and dropped at the stop. */
   readonly databaseUrl?: string;
   /** What differs from an open API in all roles on loopback that may call any address. */
@@ -29,9 +29,11 @@ export interface TestService {
 
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
   const database = options.databaseUrl === undefined ? await createDatabase() : null;
-  const redis = options.redis === "away" ? null : await startRedis();
+  const { redis: wanted = "own" } = options;
+  const redis = wanted === "own" ? await startRedis() : null;
+  const redisUrl = redis?.url ?? (wanted === "away" ? awayRedisUrl : wanted);
   const databaseUrl = database?.url ?? options.databaseUrl ?? "";
-  const config = { ...testConfig(databaseUrl, redis?.url ?? awayRedisUrl), ...options.config };
+  const config = { ...testConfig(databaseUrl, redisUrl), ...options.config };
   const service = await startService(config, { log: createLog("silent") });
   const api = await createApi(service.url, config.apiKey);
   return {

@@ -1,0 +1,66 @@
+// Owns how connections to Postgres are opened, and how its values become ours.
+
+import pg from "pg";
+import type { Log } from "../runtime/log.ts";
+
+/** Beyond the server's own timeout, for a server that vanished without a word (packets dropped). */
+const silenceTimeoutMs = 2_000;
+
+export interface PoolSettings {
+  readonly max: number;
+  readonly lockTimeoutMs: number;
+  readonly timeoutMs: number;
+  readonly pipeline: boolean;
+  readonly connectMs: number;
+  /** More settings of its sessions. */
+  readonly session: Readonly<Record<string, string>>;
+  readonly log: Log;
+}
+
+/** A pool whose sessions have what Lapse relies on: durable commits, and a limit to every wait. */
+export function makePool(url: string, settings: PoolSettings): pg.Pool {
+  const config: pg.PoolConfig & { pipeline: boolean } = {
+    connectionString: url,
+    application_name: "lapse",
+    max: settings.max,
+    pipeline: settings.pipeline,
+    connectionTimeoutMillis: settings.connectMs,
+    query_timeout: settings.timeoutMs + silenceTimeoutMs,
+    keepAlive: true,
+    types: makeTypes(),
+    options: sessionOptions({
+      synchronous_commit: "on",
+      lock_timeout: String(settings.lockTimeoutMs),
+      statement_timeout: String(settings.timeoutMs),
+      idle_in_transaction_session_timeout: String(settings.timeoutMs),
+      timezone: "UTC",
+      datestyle: "ISO",
+      ...settings.session,
+    }),
+  };
+  const pool = new pg.Pool(config);
+  // A connection in use has no listener of the pool's, and whoever waits for its answer is told by a rejection: without this one, a
+  // connection that breaks would end the process.
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  pool.on("error", (error) => settings.log.warn({ err: error }, "postgres.connection_lost"));
+  return pool;
+}
+
+function sessionOptions(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(" ");
+}
+
+/** Instants come as ms since the epoch, cut to the ms; counts as numbers (all are far below 2^53). */
+function makeTypes(): pg.TypeOverrides {
+  const types = new pg.TypeOverrides();
+  types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseInstant);
+  types.setTypeParser(pg.types.builtins.INT8, Number);
+  return types;
+}
+
+/** `2026-11-21 02:30:00.123456+00`, as ISO style in UTC writes it. */
+function parseInstant(text: string): number {
+  return Date.parse(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
+}

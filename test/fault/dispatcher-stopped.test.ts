@@ -1,0 +1,105 @@
+// Goal: a dispatcher that was stopped for longer than its lease sends nothing it had claimed, writes no outcome of an attempt that was taken
+// over, and goes on under another identity (P5).
+// Method: SIGSTOP while calls connect, hang and are claimed, SIGCONT once another dispatcher has taken them over; the histories compared.
+
+import { expect, test } from "vitest";
+import { sized } from "../support/size.ts";
+import type { Answered } from "./caller.ts";
+import { startGate, trustEnv } from "./gate.ts";
+import { rowsOf } from "./held.ts";
+import type { Histories } from "./history.ts";
+import { sleepUntil, until } from "./until.ts";
+import { makeWorld, type World } from "./world.ts";
+
+const connectingCount = 20;
+const hangingCount = 20;
+/** Tasks due around the stop, so that it comes while the dispatcher claims. */
+const passingCount = sized({ usual: 200, long: 2_000 });
+const passingEveryMs = 10;
+const takeoverMsMax = 15_000;
+const latenessMsMax = 2_000;
+
+test("a dispatcher stopped beyond its lease neither sends nor settles what was taken over", { timeout: 120_000 }, async () => {
+  const world = await makeWorld();
+  const { caller, receiver, start, expectPromisesKept } = world;
+  const gate = await startGate(receiver.url);
+  const released = Promise.withResolvers<void>();
+  receiver.answer(async ({ path, headers }) => {
+    if (path === "/hang" && headers["lapse-attempt"] === "1") await released.promise;
+    return {};
+  });
+  await start("api");
+  const stopped = await start("dispatcher", trustEnv());
+  const connecting = await acceptMany(world, connectingCount, { url: `${gate.url}/connecting`, timeout: "5m" });
+  const hanging = await acceptMany(world, hangingCount, { url: `${receiver.url}/hang`, timeout: "5m" });
+  await until(() => gate.waitingCount === connectingCount && receiver.requests.length === hangingCount, 10_000);
+  const taker = await start("dispatcher", trustEnv());
+  await untilIdentities(world, 2);
+  const before = await identities(world);
+
+  const base = Date.now();
+  const passing = Array.from({ length: passingCount }, (_, i) =>
+    caller.accept({ url: receiver.url, delay: `${i * passingEveryMs}ms` }),
+  );
+  await sleepUntil(base + (passingCount * passingEveryMs) / 2);
+  stopped.kill("SIGSTOP");
+  const stoppedAt = Date.now();
+  await until(() => allTakenOver(world, [...connecting, ...hanging]), takeoverMsMax, "all is taken over");
+  expect(Date.now() - stoppedAt).toBeLessThanOrEqual(takeoverMsMax);
+  // Whatever it waited for is there when it wakes: connections that stand, and answers.
+  gate.open();
+  released.resolve();
+  await until(() => seenCount(world, "/connecting") === connectingCount, 10_000);
+  stopped.kill("SIGCONT");
+
+  await untilIdentities(world, 2);
+  expect(await identities(world)).not.toEqual(before);
+  await until(async () => (await eventCount(stopped.url, "send.withheld")) >= connectingCount, 10_000);
+  await until(async () => (await eventCount(stopped.url, "settle.superseded")) >= hangingCount, 10_000);
+  await taker.end();
+  const last = await caller.accept({ url: receiver.url });
+  await Promise.all(passing);
+
+  const histories = await expectPromisesKept({ latenessMsMax });
+  expect(histories.tasks.filter((task) => task.state !== "succeeded")).toEqual([]);
+  for (const answer of connecting) expect(numbersSeen(histories, answer)).toEqual([2]);
+  for (const answer of hanging) expect(numbersSeen(histories, answer)).toEqual([1, 2]);
+  expect(numbersSeen(histories, last)).toEqual([1]);
+  const outcomes = histories.attempts
+    .filter((attempt) => [...connecting, ...hanging].some((answer) => answer.task?.id === attempt.taskId))
+    .map(({ number, outcome }) => `${number} ${outcome}`);
+  expect(new Set(outcomes)).toEqual(new Set(["1 lost", "2 succeeded"]));
+});
+
+async function acceptMany({ caller }: World, count: number, task: Record<string, unknown>): Promise<Answered[]> {
+  return Promise.all(Array.from({ length: count }, () => caller.accept(task)));
+}
+
+async function identities({ databaseUrl }: World): Promise<string[]> {
+  const text = "select id from lapse.dispatchers where lease_until > clock_timestamp() and dead_at is null order by id";
+  return (await rowsOf<{ id: string }>(databaseUrl, text)).map((row) => row.id);
+}
+
+async function untilIdentities(world: World, count: number): Promise<void> {
+  await until(async () => (await identities(world)).length === count, 10_000, `${count} dispatchers hold a lease`);
+}
+
+async function allTakenOver({ databaseUrl }: World, answers: readonly Answered[]): Promise<boolean> {
+  const ids = answers.map((answer) => answer.task?.id);
+  const text = "select count(*)::int as taken from lapse.tasks where id = any($1::uuid[]) and attempts = 2";
+  return (await rowsOf<{ taken: number }>(databaseUrl, text, [ids]))[0]?.taken === ids.length;
+}
+
+function seenCount({ receiver }: World, path: string): number {
+  return receiver.requests.filter((request) => request.path === path).length;
+}
+
+function numbersSeen({ seen }: Histories, answer: Answered): number[] {
+  return seen.filter((request) => request.id === answer.task?.id).map((request) => request.attempt);
+}
+
+/** What a process counted of what went otherwise than on the usual way. */
+async function eventCount(url: string, event: string): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`lapse_internal_events_total\\{event="${event}"\\} (\\d+)`).exec(metrics)?.[1] ?? 0);
+}
