@@ -7,7 +7,7 @@ import { runDemo } from "./demo.ts";
 const exitCodes = { fine: 0, faulty: 1, badOption: 2 } as const;
 /** Exit codes of what a signal ended. */
 const signalExits = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-const orderLimits = { default: 400, min: 20, max: 5_000 } as const;
+const orderLimits = { default: 400, min: 20, max: 2_000 } as const;
 
 const help = `npm run demo [-- --orders N]
 

@@ -1,7 +1,7 @@
 // Owns the connections to Postgres: a pipelined pool for the hot statements, one for writes that may wait for locks, one for the rest.
 
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
+import type pg from "pg";
 import type { Log } from "../runtime/log.ts";
 import { isPoolTimeout, isTransient, LockTimeoutError, StoreUnavailableError, storeError } from "./errors.ts";
 import { makePool, type PoolSettings } from "./pool.ts";

@@ -52,6 +52,7 @@ const nothing: Takeover = { claimed: [], released: [], isComplete: false };
  */
 export async function takeOver(database: Database, dead: string, owner: string): Promise<Takeover> {
   return database.transaction(async (trx) => {
+    if (!(await isAlive(trx, owner))) return nothing;
     const held =
       await sql`select id from lapse.dispatchers where id = ${dead} and dead_at is not null for update skip locked`.execute(
         trx,
@@ -70,6 +71,13 @@ export async function takeOver(database: Database, dead: string, owner: string):
     const isComplete = rows.rows.length < takeoverBatchMax && (await bury(trx, dead));
     return { ...moved, isComplete };
   });
+}
+
+/** Holds the living in place until the commit: its own burial waits. */
+export async function isAlive(trx: Connection, owner: string): Promise<boolean> {
+  const alive = await sql`
+    select from lapse.dispatchers where id = ${owner} and dead_at is null for key share`.execute(trx);
+  return alive.rows.length > 0;
 }
 
 async function lockShares(trx: Connection, dead: string): Promise<Map<string, number>> {

@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import type { Connection, Database } from "./database.ts";
+import { isAlive } from "./owners.ts";
 
 /** A dispatcher's share of a queue, and what the others hold and want. */
 export interface Share {
@@ -26,9 +27,7 @@ export async function acquireSlots(
 ): Promise<number> {
   return database.transaction(async (trx) => {
     // Against a takeover, which locks this row: a share is either seen by it, or not given.
-    const alive = await sql`
-      select from lapse.dispatchers where id = ${owner} and dead_at is null for key share`.execute(trx);
-    if (alive.rows.length === 0) return 0;
+    if (!(await isAlive(trx, owner))) return 0;
     const [limit] = (
       await sql<{ concurrency: number }>`select concurrency from lapse.queues where name = ${queue} for update`.execute(
         trx,

@@ -42,7 +42,7 @@ export interface Running {
   /** The request that is held. */
   readonly request: ReceivedRequest;
   /** Answers the call that is held, and all later ones at once: 200 where nothing is said. */
-  release(...answers: readonly ReceiverAnswer[]): void;
+  readonly release: (...answers: readonly ReceiverAnswer[]) => void;
 }
 
 /** Starts all that a flow test needs. */
@@ -99,7 +99,7 @@ export async function startFlow(options: TestServiceOptions = {}): Promise<Flow>
 }
 
 /** An answerer that keeps requests waiting until it is released. */
-export function held(): { readonly answer: Answerer; release(...answers: readonly ReceiverAnswer[]): void } {
+export function held(): Pick<Running, "release"> & { readonly answer: Answerer } {
   const { promise, resolve } = Promise.withResolvers<Answerer>();
   return {
     answer: async (request) => (await promise)(request),
