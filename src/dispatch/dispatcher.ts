@@ -27,8 +27,10 @@ const roundMs = 1_000;
 const headPollMs = 100;
 /** A lane that had nothing to do for this long is dropped; a hint makes it anew. */
 const laneIdleMsMax = 60_000;
-/** A drain gives calls in flight this long, then they are aborted; outcomes as long to be written. */
+/** A drain gives calls in flight, and outcomes that Postgres does not take, this long; then the calls are aborted. */
 const drainMs = 30_000;
+/** For the outcomes of aborted calls to be written. */
+const abortedSettleMs = 5_000;
 
 export interface DispatcherParts {
   readonly database: Database;
@@ -57,6 +59,8 @@ export class Dispatcher {
   readonly #healer: Healer;
   readonly #filler: Filler | null;
   readonly #rounds: RunLoop;
+  /** Apart from the rounds: filling anew may take long, and healing must not wait for it. */
+  readonly #fills: RunLoop;
   readonly #headPolls: RunLoop;
   #lease: Lease;
   #isStopping = false;
@@ -83,11 +87,13 @@ export class Dispatcher {
     this.#filler = parts.redisIndex === null ? null : new Filler({ database, index: parts.redisIndex, clock });
     const onError = (error: unknown): void => log.warn({ err: error }, "dispatcher.round_failed");
     this.#rounds = new RunLoop({ tick: () => this.#round(), onError, errorSleepMs: roundMs });
+    this.#fills = new RunLoop({ tick: () => this.#fill(), onError, errorSleepMs: roundMs });
     this.#headPolls = new RunLoop({ tick: () => this.#pollHeads(), onError, errorSleepMs: roundMs });
   }
 
   start(): void {
     this.#rounds.start();
+    if (this.#filler !== null) this.#fills.start();
     if (this.#parts.isApiElsewhere) this.#headPolls.start();
   }
 
@@ -96,27 +102,23 @@ export class Dispatcher {
     this.#lane(queue)?.hint(at);
   }
 
-  get inFlightCount(): number {
-    return this.#firing.count;
-  }
-
   /**
    * Drains: no new work is taken, calls in flight end or hit their timeout; one still open after 30 s is aborted and recorded `lost`. The
    * lease is renewed until the last outcome is written. Resolves to false where outcomes could not be written.
    */
   async stop(): Promise<boolean> {
     this.#isStopping = true;
-    const startedMs = monotonicMs();
     await Promise.all([
       this.#rounds.stop(),
+      this.#fills.stop(),
       this.#headPolls.stop(),
       ...[...this.#lanes.values()].map((lane) => lane.stop()),
     ]);
     const isDone = this.#firing.drained();
     await Promise.race([isDone, sleep(drainMs)]);
-    if (this.#firing.count > 0) {
+    if (this.#parts.sender.callCount > 0) {
       this.#parts.sender.abortAll();
-      await Promise.race([isDone, sleep(abortedSettleMs(startedMs))]);
+      await Promise.race([isDone, sleep(abortedSettleMs)]);
     }
     const isWritten = this.#firing.count === 0;
     await this.#lease.stop();
@@ -140,7 +142,7 @@ export class Dispatcher {
       onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
     });
     this.#lanes.set(queue, lane);
-    if (this.#filler !== null) void this.#filler.fillQueues([queue]);
+    void this.#filler?.fillQueues([queue]);
     return lane.start();
   }
 
@@ -159,13 +161,17 @@ export class Dispatcher {
       this.#healer.takeOverFromDead(this.#lease),
       this.#healer.adoptStrays(this.#lease),
       this.#shares.rebalance(new Map(lanes.map((lane) => [lane.queue, lane.demand]))),
-      this.#filler?.fillQueues(lanes.map((lane) => lane.queue)),
     ]);
     for (const step of steps)
       if (step.status === "rejected") this.#parts.log.warn({ err: step.reason }, "dispatcher.step_failed");
     this.#parts.metrics.setInFlight(this.#firing.count);
     await this.#dropIdleLanes();
     return Math.max(0, roundMs - (monotonicMs() - startedMs));
+  }
+
+  async #fill(): Promise<number> {
+    await this.#filler?.fillQueues([...this.#lanes.keys()]);
+    return roundMs;
   }
 
   async #pollHeads(): Promise<number> {
@@ -207,9 +213,4 @@ export class Dispatcher {
   #wakeLanes(): void {
     for (const lane of this.#lanes.values()) lane.wake();
   }
-}
-
-/** Aborted calls have what is left of the time for outcomes to be written. */
-function abortedSettleMs(startedMs: number): number {
-  return Math.max(1_000, startedMs + 2 * drainMs - monotonicMs());
 }

@@ -36,7 +36,7 @@ async function recorded(id: string): Promise<Outcome> {
     ({ state, lastAttempt }) => state !== "running" && lastAttempt !== null,
   );
   const attempt = task.lastAttempt;
-  if (attempt?.finishedAt == null) throw new Error("a recorded attempt has ended");
+  if (typeof attempt?.finishedAt !== "string") throw new Error("a recorded attempt has ended");
   return { task, attempt, nextInMs: Date.parse(task.nextAttemptAt) - Date.parse(attempt.finishedAt) };
 }
 

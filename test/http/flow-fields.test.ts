@@ -199,10 +199,10 @@ describe("a field that is refused", () => {
     expect(answer.problem.errors?.map((error) => error.path)).toContain(path);
   });
 
-  test.each([
-    ...["host", "Connection", "keep-alive", "TE", "trailer", "transfer-encoding", "upgrade", "proxy-authorization"],
-    ...["content-length", "webhook-id", "Webhook-Signature", "webhook-anything", "lapse-attempt", "Lapse-Anything"],
-  ])("the header %s", async (name) => {
+  const hopByHop = ["Connection", "keep-alive", "TE", "trailer", "transfer-encoding", "upgrade", "proxy-authorization"];
+  const ownHeaders = ["webhook-id", "Webhook-Signature", "webhook-anything", "lapse-attempt", "Lapse-Anything"];
+
+  test.each(["host", "content-length", ...hopByHop, ...ownHeaders])("the header %s", async (name) => {
     const { problem } = await flow.api.post("/v1/tasks", { url, headers: { [name]: "1" } });
     expect(problem).toMatchObject({ status: 422, errors: [{ path: `/headers/${name}` }] });
   });

@@ -24,8 +24,14 @@ const payload = `'{"orderId":' || i || '}'`;
 
 /** Fills the tables; no statistics are made of them. `owners` have a hundred tasks in flight each. */
 export async function makeBacklog(store: TestStore, size: BacklogSize, owners: readonly string[]): Promise<void> {
-  await store.query(`insert into lapse.queues (name) select 'lane-' || i from generate_series(0, 3) i union select '${quietQueue}'`);
-  await insertWaiting(store, "due", { count: size.due, queueOf: queue, dueAt: `now() - i % 600 * interval '1 second'` });
+  await store.query(
+    `insert into lapse.queues (name) select 'lane-' || i from generate_series(0, 3) i union select '${quietQueue}'`,
+  );
+  await insertWaiting(store, "due", {
+    count: size.due,
+    queueOf: queue,
+    dueAt: `now() - i % 600 * interval '1 second'`,
+  });
   await insertWaiting(store, "wait", {
     count: size.waiting,
     queueOf: waitingQueue,

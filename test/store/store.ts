@@ -35,6 +35,8 @@ export interface TestStore {
   stranger(): Promise<pg.Client>;
   /** Inserts a row with all that its state demands; resolves to its id. */
   insert(fields?: RowFields): Promise<string>;
+  /** The same, many at once. */
+  insertMany(count: number, fields?: RowFields): Promise<string[]>;
   read(id: string): Promise<TaskRow>;
   attempts(id: string): Promise<AttemptRow[]>;
   /** A dispatcher whose lease holds for ten seconds, or has lapsed, or which was declared dead. */
@@ -55,17 +57,16 @@ export async function openStore(): Promise<TestStore> {
     text: string,
     values: readonly unknown[] = [],
   ) => (await pool.query<Row>(text, [...values])).rows;
-  const insert: TestStore["insert"] = async (fields = {}) => {
-    const row = rowOf(fields);
-    const names = Object.keys(row);
-    const values = Object.values(row);
-    await query(`insert into lapse.queues (name) values ($1) on conflict do nothing`, [row["queue"]]);
-    await query(
-      `insert into lapse.tasks (${names.join(", ")}) values (${names.map((_, i) => `$${i + 1}`).join(", ")})`,
-      values,
-    );
-    return String(row["id"]);
+  const insertMany: TestStore["insertMany"] = async (count, fields = {}) => {
+    const rows = Array.from({ length: count }, () => rowOf(fields));
+    const names = Object.keys(rows[0] ?? {});
+    const lists = rows.map((_, r) => `(${names.map((_name, i) => `$${r * names.length + i + 1}`).join(", ")})`);
+    const values = rows.flatMap((row) => Object.values(row));
+    await query(`insert into lapse.queues (name) values ($1) on conflict do nothing`, [rows[0]?.["queue"]]);
+    await query(`insert into lapse.tasks (${names.join(", ")}) values ${lists.join(", ")}`, values);
+    return rows.map((row) => String(row["id"]));
   };
+  const insert: TestStore["insert"] = async (fields) => (await insertMany(1, fields))[0] ?? "";
 
   return {
     url: testDatabase.url,
@@ -79,6 +80,7 @@ export async function openStore(): Promise<TestStore> {
       return client;
     },
     insert,
+    insertMany,
     read: (id) =>
       database.query((connection) =>
         connection.selectFrom("lapse.tasks").selectAll().where("id", "=", id).executeTakeFirstOrThrow(),
