@@ -18,16 +18,13 @@ export function deadlineHook({ lapse, orders, signingSecrets }: DeadlineHookPart
   const verifiers = signingSecrets.map((secret) => new Webhook(secret));
   const router = Router();
 
-  // The signature is that of the bytes as they came: parse them after it was verified, not before.
+  // Raw, since the signature is that of the bytes as they came.
   router.post("/", express.raw({ type: "application/json" }), async (request, response) => {
     const webhook = verify(request, verifiers);
     if (webhook === null) return void response.sendStatus(401);
 
-    // A repeat, since our answer to the first call was lost. The id is the same at every attempt.
-    if (await orders.hasHandled(webhook.id)) return void response.sendStatus(204);
-
     const order = await orders.find(webhook.orderId);
-    if (order === null) return void response.sendStatus(410); // 410: no further attempts.
+    if (order === null) return void response.sendStatus(410); // No further attempts: it will not come to be.
 
     // Ask, then act. Once confirmed, a cancel is refused; once a cancel came first, the confirm is: so payment and deadline
     // never both win.
@@ -38,8 +35,9 @@ export function deadlineHook({ lapse, orders, signingSecrets }: DeadlineHookPart
     });
     if (!mayAct) return void response.sendStatus(204);
 
-    await orders.markLapsed(order.id, webhook.id);
-    response.sendStatus(200);
+    // A lost answer makes Lapse call again, with the same webhook-id: the shop drops such a repeat.
+    const isFirst = await orders.markLapsed(order.id, webhook.id);
+    response.sendStatus(isFirst ? 200 : 204);
   });
 
   return router;

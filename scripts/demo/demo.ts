@@ -46,7 +46,7 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
     payWithin,
     onError: (error) => stopping.abort(error),
   });
-  door.lead(express().use("/hooks", network.middleware).use(shop));
+  door.serve(express().use("/hooks", network.middleware).use(shop));
 
   using progress = startProgress({ out, orderCount, count: () => orders.count() });
   const [visits, forgeryStatus] = await Promise.all([

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 export interface Door extends AsyncDisposable {
   readonly url: string;
   /** Who answers from now on. */
-  lead(listener: RequestListener): void;
+  serve(listener: RequestListener): void;
 }
 
 /** Disposing drops every connection. */
@@ -18,7 +18,7 @@ export async function openDoor(): Promise<Door> {
   });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    lead: (listener) => void server.on("request", listener),
+    serve: (listener) => void server.on("request", listener),
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();

@@ -14,7 +14,7 @@ export interface Order {
   readonly payBefore: number;
   readonly paidAt: number | null;
   readonly lapsedAt: number | null;
-  /** How often its goods were put back on the shelf: twice, where a repeated webhook is acted upon twice. */
+  /** How often its goods were put back on the shelf: more than once where a repeated webhook is acted upon again. */
   readonly restockCount: number;
   /** When a payment was turned down, since it came too late. */
   readonly refundedAt: number | null;
@@ -59,16 +59,16 @@ export class OrderBook {
     this.#change(id, () => ({ refundedAt: Date.now() }));
   }
 
-  /** The order lapses and the webhook counts as handled: one transaction, so that a repeat finds both or neither. */
-  async markLapsed(id: number, webhookId: string): Promise<void> {
+  /**
+   * The order lapses, its goods go back on the shelf, and the webhook counts as handled: one transaction, with the webhook's id
+   * unique. False, and nothing changes, where that webhook was handled before.
+   */
+  async markLapsed(id: number, webhookId: string): Promise<boolean> {
     await sleep(statementMs);
-    this.#change(id, ({ restockCount }) => ({ lapsedAt: Date.now(), restockCount: restockCount + 1 }));
+    if (this.#handledWebhooks.has(webhookId)) return false;
     this.#handledWebhooks.add(webhookId);
-  }
-
-  async hasHandled(webhookId: string): Promise<boolean> {
-    await sleep(statementMs);
-    return this.#handledWebhooks.has(webhookId);
+    this.#change(id, ({ restockCount }) => ({ lapsedAt: Date.now(), restockCount: restockCount + 1 }));
+    return true;
   }
 
   all(): Order[] {

@@ -64,7 +64,7 @@ function row(name: string, ...values: readonly (number | string)[]): string {
 function latenessRow(name: string, valuesMs: readonly number[]): string {
   const sorted = valuesMs.toSorted((a, b) => a - b);
   const shares = [0.5, 0.99, 1];
-  return row(name, ...shares.map((share) => `${(percentile(sorted, share) ?? Number.NaN).toFixed(1)} ms`));
+  return row(name, ...shares.map((share) => `${percentile(sorted, share) ?? "-"} ms`));
 }
 
 /** The least value that at least this share of all does not exceed. */

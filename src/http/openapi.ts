@@ -161,12 +161,15 @@ function commonProblems(route: Route): ProblemName[] {
     "foreign-origin",
     ...(route.query === undefined && route.body === undefined ? [] : (["validation-failed"] as const)),
     ...(route.body === undefined ? [] : (["malformed-json", "too-large", "unsupported-media-type"] as const)),
-    ...(route.doc.headers !== undefined && "idempotency-key" in route.doc.headers.shape
-      ? (["malformed-request"] as const)
-      : []),
+    ...(takesMalformed(route) ? (["malformed-request"] as const) : []),
     ...(isV1 ? (["store-unavailable"] as const) : []),
     "internal",
   ];
+}
+
+/** A path's percent-encoding and an Idempotency-Key can be such that they cannot be read. */
+function takesMalformed({ path, doc }: Route): boolean {
+  return path.includes("{") || (doc.headers !== undefined && "idempotency-key" in doc.headers.shape);
 }
 
 /** What zod says of every whole number says nothing. */

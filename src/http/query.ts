@@ -34,6 +34,8 @@ function gather(query: string): GatheredQuery {
     if (!into.has(member)) into.set(member, value);
     else if (name === repeatable) into.set(member, `${into.get(member)},${value}`);
     else faults.push({ path: `/${name}`, message: "must be given once only" });
+    // In a body these are found in its text; the other parameters have forms of their own.
+    if (into === labels && value.includes("\0")) faults.push({ path: `/${name}`, message: "must not hold NUL" });
   }
   if (values.has("labels")) faults.push({ path: "/labels", message: "is not a field here" });
   return {
@@ -44,8 +46,8 @@ function gather(query: string): GatheredQuery {
 
 /** The first member says how the rest is to be read. */
 const cursorVersion = 1;
-/** Years 0 to 9999, which are all that a time can be written in: a forged cursor must not reach what Postgres cannot hold. */
-const cursorTime = z.number().min(-62_167_219_200_000).max(253_402_300_799_999);
+/** Years 1 to 9999, as times.ts reads them: a forged cursor must not reach what Postgres cannot hold. */
+const cursorTime = z.number().min(-62_135_596_800_000).max(253_402_300_799_999);
 const cursorForm = z.tuple([
   z.literal(cursorVersion),
   z.enum(["dueAt", "-createdAt"]),

@@ -25,6 +25,13 @@ export const timeFormsHint = "use RFC 3339 (2026-11-21T02:30:00Z or 2026-11-21T1
 const timeForm =
   /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,30}))?)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?$/;
 
+/**
+ * The years 1 to 9999, which are all that Postgres reads as they are written. A time that its offset takes beyond them is moved to their
+ * edge: no task is due there, so that it compares the same.
+ */
+const instantMin = Date.parse("0001-01-01T00:00:00Z");
+const instantMax = Date.parse("9999-12-31T23:59:59.999Z");
+
 /** Reads a time; the error is a sentence's end, to follow the field's name. */
 export function parseTime(text: string): { time: WrittenTime } | { error: string } {
   const match = timeForm.exec(text);
@@ -40,7 +47,8 @@ export function parseTime(text: string): { time: WrittenTime } | { error: string
       : { error: noSuchDay };
   }
   const instant = inZone(local, FixedOffsetZone.instance(offsetMinutes(offset)));
-  return instant.isValid ? { time: { kind: "instant", at: instant.toMillis() + local.extraMs } } : { error: noSuchDay };
+  if (!instant.isValid) return { error: noSuchDay };
+  return { time: { kind: "instant", at: storableInstant(instant.toMillis() + local.extraMs) } };
 }
 
 /** The instant of a local time in a zone: the first where clocks show it twice, none where the zone skips it. */
@@ -51,7 +59,7 @@ export function resolveLocal(local: LocalTime, zoneName: string): { at: number }
     return { error: `does not exist in ${zoneName}: its clocks skip this time` };
   }
   const candidates = first.getPossibleOffsets().map((time) => time.toMillis());
-  return { at: Math.min(...candidates) + local.extraMs };
+  return { at: storableInstant(Math.min(...candidates) + local.extraMs) };
 }
 
 /** Offsets such as `+08:00`, which Intl takes as zones, are no names of the IANA database. */
@@ -64,6 +72,10 @@ const noSuchDay = "names a day that does not exist";
 function inZone(local: LocalTime, zone: IANAZone | FixedOffsetZone): DateTime {
   const { year, month, day, hour, minute, second } = local;
   return DateTime.fromObject({ year, month, day, hour, minute, second }, { zone });
+}
+
+function storableInstant(at: number): number {
+  return Math.min(Math.max(at, instantMin), instantMax);
 }
 
 function fractionMs(digits: string): number {

@@ -3,7 +3,7 @@
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import type pg from "pg";
 import type { Log } from "../runtime/log.ts";
-import { isPoolTimeout, isTransient, LockTimeoutError, StoreUnavailableError, storeError } from "./errors.ts";
+import { isTransient, StoreUnavailableError, storeError } from "./errors.ts";
 import { makePool, type PoolSettings } from "./pool.ts";
 import type { Tables } from "./tables.ts";
 
@@ -47,10 +47,8 @@ export type Rows = readonly Readonly<Record<string, unknown>>[];
 /** Connections under kysely, for statements that need no speed of their own. */
 export class KyselyPool {
   readonly kysely: Kysely<Tables>;
-  readonly #pool: pg.Pool;
 
   constructor(pool: pg.Pool) {
-    this.#pool = pool;
     this.kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   }
 
@@ -74,15 +72,9 @@ export class KyselyPool {
         return await work();
       } catch (error) {
         if (isTransient(error) && retries < transientRetriesMax) continue;
-        // Every connection is waiting for somebody's lock: so would this statement.
-        if (isPoolTimeout(error) && this.#isBusy) throw new LockTimeoutError(error);
         throw storeError(error);
       }
     }
-  }
-
-  get #isBusy(): boolean {
-    return this.#pool.totalCount >= (this.#pool.options.max ?? 0) && this.#pool.idleCount === 0;
   }
 }
 

@@ -1,6 +1,6 @@
 // Owns what the store's failures mean: which the server's own words tell apart, and which a caller may try again.
 
-/** Postgres cannot be reached, or did not answer in time. A write may have happened all the same. */
+/** Postgres cannot be reached, did not answer in time, or no connection came free. A write may have happened all the same. */
 export class StoreUnavailableError extends Error {
   readonly code = "store_unavailable";
 
@@ -54,11 +54,6 @@ export function storeError(error: unknown): unknown {
     return isDriverError(error) ? new StoreUnavailableError(error) : error;
   }
   return error;
-}
-
-/** No connection of the pool came free in time, or none could be opened. */
-export function isPoolTimeout(error: unknown): boolean {
-  return error instanceof Error && error.message === "timeout exceeded when trying to connect";
 }
 
 /** A socket's error has a code such as ECONNREFUSED; pg's own have only a text. */

@@ -73,7 +73,9 @@ describe("the list of attempts", () => {
     const { id } = await flow.create({ url: flow.hook(failing).url, delay: "0s", retry });
     await flow.reaches(id, "failed");
     const attempts = await attemptsOf(id);
-    const gapsMs = attempts.slice(1).map(({ startedAt }, i) => Date.parse(startedAt) - Date.parse(attempts[i]?.finishedAt ?? ""));
+    const gapsMs = attempts
+      .slice(1)
+      .map(({ startedAt }, i) => Date.parse(startedAt) - Date.parse(attempts[i]?.finishedAt ?? ""));
     expect(gapsMs).toHaveLength(3);
     expect(Math.min(...gapsMs)).toBeGreaterThanOrEqual(90);
   });

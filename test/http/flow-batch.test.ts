@@ -187,7 +187,10 @@ describe("an atomic batch", () => {
         return flow.api.post(path, { atomic: true, tasks: [task, { ...task, key }] });
       }),
     );
-    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, ...Array.from({ length: 9 }, () => 409)]);
+    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([
+      200,
+      ...Array.from({ length: 9 }, () => 409),
+    ]);
     expect(await countOf(of)).toBe(2);
   });
 });

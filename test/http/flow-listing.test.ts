@@ -156,7 +156,9 @@ describe("a filter", () => {
     for (const state of states)
       expect(ids((await list(`queue=states&state=${state}`)).items)).toEqual([made.get(state)]);
     const { items } = await list("queue=states&state=failed&state=missed,failed");
-    expect(byId(items)).toEqual([made.get("failed") ?? "", made.get("missed") ?? ""].toSorted((a, b) => (a < b ? -1 : 1)));
+    expect(byId(items)).toEqual(
+      [made.get("failed") ?? "", made.get("missed") ?? ""].toSorted((a, b) => (a < b ? -1 : 1)),
+    );
     expect((await list("queue=states")).items).toHaveLength(states.length);
   });
 
