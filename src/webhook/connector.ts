@@ -35,14 +35,19 @@ export function createConnector(denyList: BlockList | null): Connector {
       keepAliveInitialDelay: tcpKeepAliveMs,
       ...(denyList === null ? {} : { blockList: denyList }),
     });
-    const answerOnce = once(callback);
+    let handedOver: Socket | null = null;
+    const answerOnce = once((...answer) => {
+      handedOver = answer[1];
+      callback(...answer);
+    });
     tcp.on("error", (error) => answerOnce(error, null));
     tcp.once("connect", () => {
       if (isDenied(tcp, denyList)) tcp.destroy(blockedError());
       else if (isTls) startTls({ ...to, httpSocket: tcp }, callbackOf(answerOnce));
       else answerOnce(null, tcp);
     });
-    return { abandon: () => tcp.destroy() };
+    // What was handed over, not the socket below it: destroying that from within TLS's own callback ends the process (SIGSEGV, Node 24.21).
+    return { abandon: () => void (handedOver ?? tcp).destroy() };
   };
 }
 

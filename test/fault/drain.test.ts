@@ -1,0 +1,116 @@
+// Goal: SIGTERM drains: calls in flight end and their outcomes are written, nothing is fired again, lost or doubled, and the exit code is 0.
+// Method: SIGTERM while slow calls are in flight, and a rolling restart of the dispatchers under load; the histories compared.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { isLong, sized } from "../support/size.ts";
+import { seenRepeatedly } from "./history.ts";
+import { until } from "./until.ts";
+import { makeWorld, ownPostgres } from "./world.ts";
+
+const timeout = 120_000;
+const drained = { code: 0, signal: null };
+const inFlightCount = 50;
+const waitingCount = 50;
+const loadEveryMs = 20;
+const loadCount = sized({ usual: 400, long: 3_000 });
+const answerMs = 300;
+const bounds = { latenessMsMax: 2_000 };
+/** After this calls that are still open are aborted. */
+const drainMs = 30_000;
+
+test("calls in flight end during a drain, may confirm meanwhile, and are not made again", { timeout }, async () => {
+  const { caller, receiver, start, callAt, untilSeen, expectPromisesKept } = await makeWorld();
+  const draining = await start("all");
+  const isDraining = Promise.withResolvers<void>();
+  const confirms: (number | null)[] = [];
+  receiver.answer(async ({ path, headers }) => {
+    if (path !== "/slow") return {};
+    await isDraining.promise;
+    const attempt = Number(headers["lapse-attempt"]);
+    confirms.push((await caller.call("POST", `/v1/tasks/${headers["webhook-id"]}/confirm`, { attempt })).status);
+    return {};
+  });
+  const slow = Array.from({ length: inFlightCount }, () => caller.accept({ url: `${receiver.url}/slow` }));
+  await untilSeen(inFlightCount);
+  // Due while nobody dispatches: fired by the process that comes next.
+  const waiting = Array.from({ length: waitingCount }, (_, i) =>
+    caller.accept({ url: receiver.url, delay: `${500 + i}ms` }),
+  );
+  await Promise.all([...slow, ...waiting]);
+
+  const from = Date.now();
+  draining.kill("SIGTERM");
+  await until(async () => (await caller.call("GET", "/readyz")).status !== 200, 5_000, "it says that it is draining");
+  await sleep(answerMs);
+  isDraining.resolve();
+  expect(await draining.exited).toEqual(drained);
+  callAt(await start("all"));
+  const to = Date.now();
+
+  const histories = await expectPromisesKept({ ...bounds, outages: [{ from, to }] });
+  expect(confirms).toEqual(Array.from({ length: inFlightCount }, () => 200));
+  expect(histories.tasks.filter((task) => task.state !== "succeeded" || task.attempts !== 1)).toEqual([]);
+  expect(seenRepeatedly(histories)).toEqual([]);
+});
+
+test("a rolling restart of the dispatchers under load loses and doubles nothing", { timeout }, async () => {
+  const { caller, receiver, start, expectPromisesKept } = await makeWorld();
+  receiver.answer({ delayMs: answerMs });
+  await start("api");
+  const old = [await start("dispatcher"), await start("dispatcher")];
+  const load = (async () => {
+    const answers: Promise<unknown>[] = [];
+    for (let i = 0; i < loadCount; i += 1) {
+      answers.push(caller.accept({ url: receiver.url, delay: `${(i * 37) % 1_000}ms` }));
+      await sleep(loadEveryMs);
+    }
+    await Promise.all(answers);
+  })();
+  for (const dispatcher of old) {
+    await start("dispatcher");
+    dispatcher.kill("SIGTERM");
+    expect(await dispatcher.exited).toEqual(drained);
+  }
+  await load;
+
+  const histories = await expectPromisesKept(bounds);
+  expect(histories.tasks.filter((task) => task.state !== "succeeded" || task.attempts !== 1)).toEqual([]);
+  expect(histories.tasks).toHaveLength(loadCount);
+  expect(seenRepeatedly(histories)).toEqual([]);
+});
+
+test.runIf(isLong)("a call still open after 30 s is aborted, recorded lost, and due at once", { timeout }, async () => {
+  const { caller, receiver, start, callAt, untilSeen, expectPromisesKept } = await makeWorld();
+  const draining = await start("all");
+  receiver.answer(({ headers }) => ({ hang: headers["lapse-attempt"] === "1" }));
+  const tried = await caller.accept({ url: receiver.url, timeout: "10m" });
+  const once = await caller.accept({ url: receiver.url, timeout: "10m", delivery: "at-most-once" });
+  await untilSeen(2);
+  const from = performance.now();
+  draining.kill("SIGTERM");
+  expect(await draining.exited).toEqual(drained);
+  expect(performance.now() - from).toBeGreaterThan(drainMs);
+  callAt(await start("all"));
+  const { attempts, tasks } = await expectPromisesKept(bounds);
+  const outcomesOf = (id = ""): string[] =>
+    attempts.filter((attempt) => attempt.taskId === id).map(({ number, outcome }) => `${number} ${outcome}`);
+  expect(outcomesOf(tried.task?.id).toSorted()).toEqual(["1 lost", "2 succeeded"]);
+  expect(outcomesOf(once.task?.id)).toEqual(["1 lost"]);
+  expect(tasks.find((task) => task.id === once.task?.id)?.state).toBe("failed");
+});
+
+test.runIf(isLong)("with Postgres away outcomes are tried for 30 s, then the exit code is 1", { timeout }, async () => {
+  const postgres = await ownPostgres();
+  const { caller, receiver, start, callAt, untilSeen, expectPromisesKept } = await makeWorld({ postgres });
+  const draining = await start("all");
+  receiver.answer(({ headers }) => ({ delayMs: headers["lapse-attempt"] === "1" ? 1_000 : 0 }));
+  await caller.accept({ url: receiver.url });
+  await untilSeen(1);
+  postgres.kill("SIGINT");
+  draining.kill("SIGTERM");
+  expect(await draining.exited).toEqual({ code: 1, signal: null });
+  await postgres.restart();
+  callAt(await start("all"));
+  await expectPromisesKept({ latenessMsMax: null });
+});
