@@ -9,6 +9,7 @@ import {
   type Arrival,
   acceptedTask,
   findStanding,
+  findStored,
   insertArrivals,
   insertArrivalsIn,
   removeSpentTombstone,
@@ -155,14 +156,21 @@ export class Acceptor {
     return arrivals.map((arrival, i) => [arrival.id, flushed[i] ?? "look"]);
   }
 
-  /** Sends a flush, again as it is where its answer was lost: its ids make that harmless. */
+  /**
+   * Sends a flush, again as it is where its answer was lost: its ids make that harmless. While its outcome is unknown it is never split,
+   * and a lock that it meets may be its own earlier send's.
+   */
   async #send(arrivals: readonly Arrival[]): Promise<Set<string>> {
+    const { database } = this.#parts;
     const flushId = uuidv7();
     for (let resends = 0; ; resends += 1) {
       try {
-        return await insertArrivals(this.#parts.database, flushId, arrivals);
+        const stored = await insertArrivals(database, flushId, arrivals);
+        return resends === 0 ? stored : await database.query((connection) => findStored(connection, arrivals));
       } catch (error) {
-        if (!(error instanceof StoreUnavailableError) || resends >= resendsMax) throw error;
+        const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);
+        if (!isUnknown) throw error;
+        if (resends >= resendsMax) throw new StoreUnavailableError(error);
         await sleep(resendPauseMs);
       }
     }

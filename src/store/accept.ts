@@ -4,7 +4,7 @@ import { sql } from "kysely";
 import { v7 as uuidv7 } from "uuid";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task, TaskBody } from "../task/task.ts";
-import { type BoundStatement, bind, type Connection, type Database, execute } from "./database.ts";
+import { bind, type Connection, type Database, execute } from "./database.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
 
 /** A new task with its id and times, ready to be stored. */
@@ -65,8 +65,19 @@ export async function insertArrivals(
   flushId: string,
   arrivals: readonly Arrival[],
 ): Promise<Set<string>> {
-  const [stored] = await database.runTogether(insertStatements(flushId, arrivals, "scheduled"));
+  const ids = arrivals.map((arrival) => arrival.id);
+  const [stored] = await database.runTogether([
+    bind(insertTasks, columnValues(arrivals, "scheduled")),
+    bind(tallyAccepted, [flushId, ids]),
+  ]);
   return new Set((stored ?? []).map((row) => String(row["id"])));
+}
+
+/** Which of the arrivals are stored, by an earlier send whose answer was lost. */
+export async function findStored(connection: Connection, arrivals: readonly Arrival[]): Promise<Set<string>> {
+  const ids = arrivals.map((arrival) => arrival.id);
+  const found = await connection.selectFrom("lapse.tasks").select("id").where("id", "in", ids).execute();
+  return new Set(found.map((row) => row.id));
 }
 
 /** The same within a transaction under way; `cancelled` for those that a tombstone stops on arrival. */
@@ -76,10 +87,11 @@ export async function insertArrivalsIn(
   state: "scheduled" | "cancelled",
 ): Promise<Set<string>> {
   if (arrivals.length === 0) return new Set();
-  const [insert, tally] = insertStatements(uuidv7(), arrivals, state);
-  const stored = await execute(trx, insert);
-  await execute(trx, tally);
-  return new Set(stored.map((row) => String(row["id"])));
+  const rows = await execute(trx, bind(insertTasks, columnValues(arrivals, state)));
+  const stored = rows.map((row) => String(row["id"]));
+  // Here the answer is known: only what this insert stored is counted, since an earlier send may have stored and counted the others.
+  if (stored.length > 0) await execute(trx, bind(tallyAccepted, [uuidv7(), stored]));
+  return new Set(stored);
 }
 
 /** What stands where an arrival was refused: the arrival itself (an earlier send was committed), or the live task or tombstone with its key. */
@@ -181,17 +193,6 @@ export function bodyColumns(body: TaskBody): {
     body: body.kind === "raw" ? body.text : null,
     content_type: body.kind === "raw" ? body.contentType : null,
   };
-}
-
-function insertStatements(
-  flushId: string,
-  arrivals: readonly Arrival[],
-  state: "scheduled" | "cancelled",
-): [BoundStatement, BoundStatement] {
-  return [
-    bind(insertTasks, columnValues(arrivals, state)),
-    bind(tallyAccepted, [flushId, arrivals.map((arrival) => arrival.id)]),
-  ];
 }
 
 /** One array a column, in the order of `columns`. */

@@ -1,5 +1,7 @@
 // Owns what the store's failures mean: which the server's own words tell apart, and which a caller may try again.
 
+import pg from "pg";
+
 /** Postgres cannot be reached, did not answer in time, or no connection came free. A write may have happened all the same. */
 export class StoreUnavailableError extends Error {
   readonly code = "store_unavailable";
@@ -26,8 +28,9 @@ const unavailable = new Set(["57P01", "57P02", "57P03", "53300", "25006", "57014
 const uniqueViolation = "23505";
 const dataFault = /^(22|23)/;
 
+/** The server's own code; null for what the driver or a socket says (EPIPE has five letters, too). */
 function sqlState(error: unknown): string | null {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : null;
+  return error instanceof pg.DatabaseError ? (error.code ?? null) : null;
 }
 
 /** A deadlock or a serialization failure: the same statements may be sent again at once. */
@@ -47,18 +50,17 @@ export function isUniqueViolation(error: unknown): boolean {
 
 /** Says what a driver's error means: a lock timeout, a lost server, or (as it is) something else. */
 export function storeError(error: unknown): unknown {
-  if (error instanceof StoreUnavailableError || error instanceof LockTimeoutError) return error;
   const state = sqlState(error);
   if (state === lockNotAvailable) return new LockTimeoutError(error);
-  if (state === null || !/^[0-9A-Z]{5}$/.test(state) || unavailable.has(state) || state.startsWith("08")) {
-    return isDriverError(error) ? new StoreUnavailableError(error) : error;
-  }
-  return error;
+  if (state !== null)
+    return unavailable.has(state) || state.startsWith("08") ? new StoreUnavailableError(error) : error;
+  return isConnectionFault(error) ? new StoreUnavailableError(error) : error;
 }
 
 /** A socket's error has a code such as ECONNREFUSED; pg's own have only a text. */
-function isDriverError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (sqlState(error) !== null) return true;
+function isConnectionFault(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof StoreUnavailableError || error instanceof LockTimeoutError)
+    return false;
+  if ("code" in error && typeof error.code === "string" && /^E[A-Z]+$/.test(error.code)) return true;
   return /connection|timeout|terminated|not queryable|closed/i.test(error.message);
 }

@@ -8,6 +8,9 @@ const connections = 100;
 /** No answer of the API takes longer, also with a server away; a process that is stopped or killed never answers. */
 const answerMsMax = 20_000;
 
+/** Sooner than a Retry-After asks for: a caller that cannot wait. */
+const repeatMs = 100;
+
 export interface Answered {
   /** Null: no answer came. */
   readonly status: number | null;
@@ -20,27 +23,42 @@ export interface Answered {
 export interface Caller {
   readonly told: readonly Told[];
   accept(task: Readonly<Record<string, unknown>>): Promise<Answered>;
-  /** As a caller must after a 503 or no answer: again, with the task's key, until it is answered with a 2xx. */
-  acceptInsistently(task: Readonly<Record<string, unknown>> & { readonly key: string }): Promise<Answered>;
+  /** As a caller should after a 503 or no answer: again, with the same Idempotency-Key, until it is answered. */
+  acceptInsistently(task: Readonly<Record<string, unknown>>, idempotencyKey: string): Promise<Answered>;
   cancel(ref: { readonly id: string } | { readonly key: string }): Promise<Answered>;
   /** A call on one task, such as `POST` of `/run`; a PATCH where there is a body. */
-  change(id: string, action: "pause" | "resume" | "run" | "retry" | Readonly<Record<string, unknown>>): Promise<Answered>;
+  change(
+    id: string,
+    action: "pause" | "resume" | "run" | "retry" | Readonly<Record<string, unknown>>,
+  ): Promise<Answered>;
   read(id: string): Promise<Answered>;
   /** Any other call; it is not written down. */
-  call(method: "GET" | "POST", path: string, body?: unknown): Promise<Answered>;
+  call(method: "GET" | "POST", path: string, json?: unknown): Promise<Answered>;
   close(): Promise<void>;
+}
+
+type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+interface Content {
+  readonly json?: unknown;
+}
+
+interface Headers {
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A caller of the API at `url()`, asked at each call since a process that starts again has another port. */
 export function createCaller(url: () => string): Caller {
   const told: Told[] = [];
   const agent = new Agent({ connections, headersTimeout: answerMsMax, bodyTimeout: answerMsMax });
-  const call = async (method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<Answered> => {
+  const call = async (method: Method, path: string, { json, headers }: Content & Headers = {}): Promise<Answered> => {
     const askedAt = now();
-    const json =
-      body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    const content =
+      json === undefined
+        ? {}
+        : { headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(json) };
     try {
-      const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...json });
+      const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...content });
       const text = await answer.body.text();
       const answeredAt = now();
       return { status: answer.statusCode, body: text, task: taskIn(text), tookMs: answeredAt - askedAt, answeredAt };
@@ -56,19 +74,19 @@ export function createCaller(url: () => string): Caller {
     told.push({ ...about, status, task, askedAt, answeredAt });
     return answered;
   };
-  const accept: Caller["accept"] = (task) =>
+  const accept = (task: Readonly<Record<string, unknown>>, headers?: Headers): Promise<Answered> =>
     noted(
       { call: "accept", name: typeof task["key"] === "string" ? task["key"] : null },
-      call("POST", "/v1/tasks", task),
+      call("POST", "/v1/tasks", { json: task, ...headers }),
     );
   return {
     told,
-    accept,
-    acceptInsistently: async (task) => {
+    accept: (task) => accept(task),
+    acceptInsistently: async (task, idempotencyKey) => {
       while (true) {
-        const answered = await accept({ ...task, onConflict: "keep" });
+        const answered = await accept(task, { headers: { "idempotency-key": idempotencyKey } });
         if (answered.status !== null && answered.status < 500) return answered;
-        await sleep(100);
+        await sleep(repeatMs);
       }
     },
     cancel: (ref) => {
@@ -77,11 +95,12 @@ export function createCaller(url: () => string): Caller {
     },
     change: (id, action) => {
       const path = `/v1/tasks/${id}`;
-      const calling = typeof action === "string" ? call("POST", `${path}/${action}`) : call("PATCH", path, action);
+      const calling =
+        typeof action === "string" ? call("POST", `${path}/${action}`) : call("PATCH", path, { json: action });
       return noted({ call: "change", name: id }, calling);
     },
     read: (id) => noted({ call: "read", name: id }, call("GET", `/v1/tasks/${id}`)),
-    call,
+    call: (method, path, json) => call(method, path, json === undefined ? {} : { json }),
     close: () => agent.destroy(),
   };
 }

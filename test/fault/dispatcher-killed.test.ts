@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { sized } from "../support/size.ts";
 import { rowsOf } from "./held.ts";
 import { until } from "./until.ts";
-import { makeWorld, type World } from "./world.ts";
+import { makeWorld, testMsMax, type World } from "./world.ts";
 
 const hangingCount = 50;
 /** A queue's slots bound its calls in flight, so that more of them need more queues. */
@@ -14,7 +14,7 @@ const taskCount = hangingCount * queueCount;
 const takeoverMsMax = 15_000;
 const latenessMsMax = 2_000;
 
-test("another dispatcher fires again what a killed one had in flight", { timeout: 120_000 }, async () => {
+test("another dispatcher fires again what a killed one had in flight", { timeout: testMsMax }, async () => {
   const world = await makeWorld();
   const { caller, receiver, start, untilSeen, expectPromisesKept } = world;
   receiver.answer((request) => ({ hang: request.headers["lapse-attempt"] === "1" }));

@@ -9,7 +9,7 @@ import { startGate, trustEnv } from "./gate.ts";
 import { rowsOf } from "./held.ts";
 import type { Histories } from "./history.ts";
 import { sleepUntil, until } from "./until.ts";
-import { makeWorld, type World } from "./world.ts";
+import { makeWorld, testMsMax, type World } from "./world.ts";
 
 const connectingCount = 20;
 const hangingCount = 20;
@@ -19,7 +19,9 @@ const passingEveryMs = 10;
 const takeoverMsMax = 15_000;
 const latenessMsMax = 2_000;
 
-test("a dispatcher stopped beyond its lease neither sends nor settles what was taken over", { timeout: 120_000 }, async () => {
+test("a dispatcher stopped beyond its lease neither sends nor settles what was taken over", {
+  timeout: testMsMax,
+}, async () => {
   const world = await makeWorld();
   const { caller, receiver, start, expectPromisesKept } = world;
   const gate = await startGate(receiver.url);

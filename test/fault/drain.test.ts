@@ -6,9 +6,9 @@ import { expect, test } from "vitest";
 import { isLong, sized } from "../support/size.ts";
 import { seenRepeatedly } from "./history.ts";
 import { until } from "./until.ts";
-import { makeWorld, ownPostgres } from "./world.ts";
+import { makeWorld, ownPostgres, testMsMax } from "./world.ts";
 
-const timeout = 120_000;
+const timeout = testMsMax;
 const drained = { code: 0, signal: null };
 const inFlightCount = 50;
 const waitingCount = 50;

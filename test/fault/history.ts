@@ -165,14 +165,16 @@ function* lateOrNever(view: View): Iterable<string> {
   const cancels = new Set(view.told.filter((told) => told.call === "cancel").map((told) => told.name));
   for (const id of acceptedIn(view)) {
     const { state, key } = view.taskOf.get(id) ?? { state: "gone", key: null };
-    if (state === "cancelled" && !cancels.has(id) && !cancels.has(key)) yield `${id} is cancelled, and nobody asked for it`;
+    if (state === "cancelled" && !cancels.has(id) && !cancels.has(key))
+      yield `${id} is cancelled, and nobody asked for it`;
     if (state === "scheduled" || state === "running") yield `${id} has not ended: ${state}`;
     const hasFired = view.seenOf.has(id) || state === "cancelled" || state === "paused";
     if (!hasFired) yield `${id} never fired: ${state}`;
   }
   for (const promised of promisedIn(view)) {
     const lateMs = latenessMs(view, promised);
-    if (lateMs > (view.bounds.latenessMsMax ?? lateMs)) yield `${promised.id}/${promised.number} was ${Math.round(lateMs)} ms late`;
+    if (lateMs > (view.bounds.latenessMsMax ?? lateMs))
+      yield `${promised.id}/${promised.number} was ${Math.round(lateMs)} ms late`;
   }
 }
 

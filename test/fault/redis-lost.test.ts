@@ -7,14 +7,16 @@ import { expect, test } from "vitest";
 import { sized } from "../support/size.ts";
 import { seenRepeatedly } from "./history.ts";
 import { sleepUntil } from "./until.ts";
-import { makeWorld, ownRedis } from "./world.ts";
+import { makeWorld, ownRedis, testMsMax } from "./world.ts";
 
 const taskCount = sized({ usual: 1_000, long: 10_000 });
 const runMs = sized({ usual: 10_000, long: 30_000 });
 const awayMs = 5_000;
 const latenessMsMax = 2_000;
 
-test("tasks fire once and in time while Redis is flushed, killed and started empty", { timeout: 120_000 }, async () => {
+test("tasks fire once and in time while Redis is flushed, killed and started empty", {
+  timeout: testMsMax,
+}, async () => {
   const redis = await ownRedis();
   const { caller, receiver, untilSeen, start, expectPromisesKept } = await makeWorld({ redisUrl: redis.url });
   await start("all");

@@ -9,7 +9,7 @@ import { sized } from "../support/size.ts";
 import type { Answered, Caller } from "./caller.ts";
 import { seenRepeatedly } from "./history.ts";
 import { sleepUntil, until } from "./until.ts";
-import { makeWorld } from "./world.ts";
+import { makeWorld, testMsMax } from "./world.ts";
 
 const holdMs = sized({ usual: 10_000, long: 30_000 });
 const acceptEveryMs = 20;
@@ -22,7 +22,7 @@ const othersP99MsMax = 500;
 /** A request that needs what is locked is answered with 503 after 2 s. */
 const conflictMsMax = 5_000;
 
-test("a stranger's transaction holds up only what it locks", { timeout: 120_000 }, async () => {
+test("a stranger's transaction holds up only what it locks", { timeout: testMsMax }, async () => {
   const { caller, receiver, databaseUrl, start, untilSeen, expectPromisesKept } = await makeWorld();
   await start("all");
   receiver.answer((request) => ({ delayMs: request.path === "/slow" ? 1_000 : 0 }));

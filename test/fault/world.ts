@@ -5,9 +5,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFailed, onTestFinished } from "vitest";
 import { systemHome } from "../../src/embedded/data-home.ts";
-import { createDatabase } from "../support/database.ts";
+import { createDatabase, execute } from "../support/database.ts";
 import { type LapseProcess, startLapse } from "../support/process.ts";
 import { type Receiver, type ReceivedRequest, startReceiver } from "../support/receiver.ts";
+import { sized } from "../support/size.ts";
 import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "../support/servers.ts";
 import { barePath, makeBareCheckout } from "./bare-checkout.ts";
 import { type Caller, createCaller } from "./caller.ts";
@@ -15,6 +16,8 @@ import { readHeld, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Histories, type Seen } from "./history.ts";
 import { until } from "./until.ts";
 
+/** For a whole test, starting servers and all; far above what one takes. */
+export const testMsMax = sized({ usual: 120_000, long: 600_000 });
 /** After an outage of every kind tested, all that waits is fired and recorded within this. */
 const settleMsMax = 60_000;
 const shownLines = 15;
@@ -40,10 +43,12 @@ export interface World {
 export interface WorldOptions {
   /** A PostgreSQL that the test kills; else a database of its own on the shared one. */
   readonly postgres?: TestPostgres;
+  /** A database without Lapse's schema: the first process makes it. */
+  readonly isEmpty?: boolean;
   /** The embedded servers instead, on this data folder. */
   readonly dataDir?: string;
-  /** As in REDIS_URL; null for a machine without Redis. Left out: a Redis of the test's own. */
-  readonly redisUrl?: string | null;
+  /** As in REDIS_URL; unset on a machine with redis-server, or on one without. Left out: a Redis of the test's own. */
+  readonly redisUrl?: string | { readonly unset: "with redis-server" | "without redis-server" };
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
@@ -101,12 +106,13 @@ interface Servers {
   databaseUrl(): string;
 }
 
-async function givenServers({ postgres, redisUrl }: WorldOptions): Promise<Servers> {
-  const databaseUrl = postgres?.url ?? (await ownDatabase());
+async function givenServers({ postgres, isEmpty = false, redisUrl }: WorldOptions): Promise<Servers> {
+  const databaseUrl = postgres?.url ?? (await ownDatabase(isEmpty));
   const given = { databaseUrl: () => databaseUrl };
-  if (redisUrl === null)
-    return { ...given, env: { DATABASE_URL: databaseUrl, PATH: barePath }, folder: makeBareCheckout() };
-  return { ...given, env: { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl ?? (await ownRedis()).url } };
+  const env = { DATABASE_URL: databaseUrl };
+  if (typeof redisUrl !== "object") return { ...given, env: { ...env, REDIS_URL: redisUrl ?? (await ownRedis()).url } };
+  const isBare = redisUrl.unset === "without redis-server";
+  return isBare ? { ...given, env: { ...env, PATH: barePath }, folder: makeBareCheckout() } : { ...given, env };
 }
 
 /** The embedded PostgreSQL takes another port at each start. */
@@ -134,9 +140,10 @@ export async function ownPostgres(version: 14 | 18 = 18): Promise<TestPostgres> 
   return postgres;
 }
 
-async function ownDatabase(): Promise<string> {
+async function ownDatabase(isEmpty: boolean): Promise<string> {
   const database = await createDatabase();
   onTestFinished(() => database.drop());
+  if (isEmpty) await execute(database.url, "drop schema lapse cascade");
   return database.url;
 }
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AttemptJson, TaskJson } from "../support/api.ts";
 import { execute } from "../support/database.ts";
 import { type Flow, promptRetry, startFlow, until } from "../support/flow.ts";
+import type { ReceiverAnswer } from "../support/receiver.ts";
 
 let flow: Flow;
 
@@ -17,6 +18,12 @@ const failing = { status: 500 };
 
 async function attemptsOf(id: string): Promise<AttemptJson[]> {
   return (await flow.api.get(`/v1/tasks/${id}/attempts`)).as<{ items: AttemptJson[] }>().items;
+}
+
+/** A task that has gone through the answers, the last one again and again. */
+async function fired(retry: object, ...answers: ReceiverAnswer[]): Promise<TaskJson> {
+  const { id } = await flow.create({ url: flow.hook(answers).url, delay: "0s", retry: { ...promptRetry, ...retry } });
+  return flow.reaches(id, "failed", "succeeded");
 }
 
 describe("the list of attempts", () => {
@@ -137,11 +144,6 @@ describe("backoff", () => {
 });
 
 describe("maxAttempts", () => {
-  async function fired(retry: object, ...answers: object[]): Promise<TaskJson> {
-    const { id } = await flow.create({ url: flow.hook(answers).url, delay: "0s", retry: { ...promptRetry, ...retry } });
-    return flow.reaches(id, "failed", "succeeded");
-  }
-
   test.each([1, 2, 5])("of %i ends a task failed after as many", async (maxAttempts) => {
     expect(await fired({ maxAttempts }, failing)).toMatchObject({ state: "failed", attempts: maxAttempts });
   });
@@ -152,17 +154,6 @@ describe("maxAttempts", () => {
 
   test("is 10 by default", async () => {
     expect(await fired({}, failing)).toMatchObject({ state: "failed", attempts: 10 });
-  });
-
-  test("counts anew after a reschedule", async () => {
-    const task = await fired({ maxAttempts: 2 }, failing, again, failing, failing);
-    expect(task).toMatchObject({ state: "failed", attempts: 4 });
-    expect((await attemptsOf(task.id)).map(({ outcome }) => outcome)).toEqual([
-      "failed",
-      "rescheduled",
-      "failed",
-      "failed",
-    ]);
   });
 
   test("counts attempts where nobody listened as well", async () => {
@@ -176,26 +167,28 @@ describe("maxAttempts", () => {
   });
 });
 
-describe("maxReschedules", () => {
-  test("lets the receiver reschedule so often, and once more ends the task failed", async () => {
+describe.concurrent("a reschedule", () => {
+  test("goes on until the receiver leaves the header out, each at the due time that it is told", async () => {
+    const hook = flow.hook([again, {}]);
+    const { id } = await flow.create({ url: hook.url, delay: "0s" });
+    const first = (await hook.next()).headers["lapse-due-at"];
+    const second = (await hook.next()).headers["lapse-due-at"];
+    const { dueAt, attempts, lastAttempt } = await flow.reaches(id, "succeeded");
+    expect([attempts, second]).toEqual([2, dueAt]);
+    expect(Date.parse(String(second)) - Date.parse(String(first))).toBeGreaterThanOrEqual(1_000);
+    expect(lastAttempt?.latenessMs).toBeLessThan(1_000);
+  });
+
+  test("gives a fresh budget of attempts", async () => {
+    const task = await fired({ maxAttempts: 2 }, failing, again, failing, failing);
+    expect(task).toMatchObject({ state: "failed", attempts: 4 });
+    const outcomes = (await attemptsOf(task.id)).map(({ outcome }) => outcome);
+    expect(outcomes).toEqual(["failed", "rescheduled", "failed", "failed"]);
+  });
+
+  test("is allowed maxReschedules times; one more ends the task failed", async () => {
     const { id } = await flow.create({ url: flow.hook(again).url, delay: "0s", maxReschedules: 1 });
     expect(await flow.reaches(id, "failed")).toMatchObject({ attempts: 2, lastAttempt: { outcome: "failed" } });
     expect((await attemptsOf(id)).map(({ outcome }) => outcome)).toEqual(["rescheduled", "failed"]);
   });
-
-  test("left out lets a poll go on until the receiver leaves the header out", async () => {
-    const { id } = await flow.create({ url: flow.hook([again, again, {}]).url, delay: "0s" });
-    expect(await flow.reaches(id, "succeeded")).toMatchObject({ attempts: 3 });
-  });
-});
-
-test("a reschedule sets the due time, and the header says the new one", async () => {
-  const hook = flow.hook([again, {}]);
-  const { id } = await flow.create({ url: hook.url, delay: "0s" });
-  const first = (await hook.next()).headers["lapse-due-at"];
-  const second = (await hook.next()).headers["lapse-due-at"];
-  const { dueAt, lastAttempt } = await flow.reaches(id, "succeeded");
-  expect(second).toBe(dueAt);
-  expect(Date.parse(String(second)) - Date.parse(String(first))).toBeGreaterThanOrEqual(1_000);
-  expect(lastAttempt?.latenessMs).toBeLessThan(1_000);
 });

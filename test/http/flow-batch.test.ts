@@ -77,6 +77,16 @@ describe("a batch", () => {
     expect(paths(items[2]?.problem)).toEqual(["/tasks/2/payload"]);
   });
 
+  test.each([{}, { "idempotency-key": unique("deep") }])(
+    "survives nesting of any depth in a task that is refused: %j",
+    async (headers) => {
+      const deep = "[".repeat(100_000) + "]".repeat(100_000);
+      const text = `{"tasks":[{"url":"x","payload":${deep}},{"url":"${url}","delay":"1h","payload":${deep}}]}`;
+      const answer = await flow.api.call("POST", path, { text, headers });
+      expect(answer.as<{ items: Item[] }>().items.map(({ status }) => status)).toEqual([422, 201]);
+    },
+  );
+
   test.each([false, true])("with the same key twice has one task of it (atomic: %s)", async (atomic) => {
     const [same, other] = [unique("key"), unique("key")];
     const one = { url, delay: "1h", key: same };

@@ -167,7 +167,7 @@ describe("a confirm", () => {
   });
 
   test("stands after a timeout", async () => {
-    const { task } = await flow.running({ retry: laterRetry, timeout: "1s" });
+    const { task } = await flow.running({ retry: laterRetry, timeout: "500ms" });
     expect((await confirm(task.id, 1)).status).toBe(200);
     expect((await flow.reaches(task.id, "scheduled")).lastAttempt?.outcome).toBe("timed-out");
     expect((await cancel(task.id)).status).toBe(409);
@@ -193,6 +193,18 @@ describe("a confirm", () => {
       () => flow.read(task.id),
       ({ state, attempts }) => state === "scheduled" && attempts === 2,
     );
+    expect((await cancel(task.id)).status).toBe(409);
+  });
+
+  test("that stands outlives a replace, a run and a change", async () => {
+    const key = unique("key");
+    const { task, release } = await flow.running({ key, retry: laterRetry });
+    await confirm(task.id, 1);
+    release({ reset: true });
+    await flow.reaches(task.id, "scheduled");
+    await flow.api.patch(`/v1/tasks/${task.id}`, { delay: "2h" });
+    expect((await cancel(task.id)).status).toBe(409);
+    await flow.api.post("/v1/tasks", { url: task.url, key, delay: "1h", onConflict: "replace" });
     expect((await cancel(task.id)).status).toBe(409);
   });
 

@@ -100,6 +100,13 @@ describe("the same key with other fields", () => {
     expect(await countOf(of)).toBe(0);
   });
 
+  test("at once let one of them through", async () => {
+    const key = unique("once");
+    const posts = Array.from({ length: parallel }, (_, payload) => post(key, { url, delay: "1h", payload }));
+    const statuses = (await Promise.all(posts)).map(({ status }) => status);
+    expect(statuses.toSorted((a, b) => a - b)).toEqual([201, ...Array.from({ length: parallel - 1 }, () => 422)]);
+  });
+
   test("are another request on another path", async () => {
     const key = unique("once");
     await post(key, { url, delay: "1h" });

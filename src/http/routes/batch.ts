@@ -44,7 +44,7 @@ export function batchRoute(parts: Pick<ApiParts, "intake">, schemas: TaskSchemas
       const tasks = items.filter((item): item is NewTask => !(item instanceof ApiProblem));
       if (tasks.length === 0) return batchResult(items, [], atomic);
       const render = (outcomes: AcceptOutcome[]): Answer => batchResult(items, outcomes, atomic);
-      const idempotency = idempotencyScope(call, batchPath, fingerprint(items, call.body));
+      const idempotency = idempotencyScope(call, batchPath, fingerprint(items, call));
       if (idempotency === null) return render(await parts.intake.acceptMany(tasks, { atomic }));
       const outcome = await parts.intake.acceptOnce(tasks, { atomic, idempotency }, (outcomes) =>
         keepable(render(outcomes)),
@@ -124,10 +124,13 @@ function atomicRefusal(outcomes: readonly AcceptOutcome[]): ApiProblem | null {
   return outcomes.some(({ kind }) => kind === "locked") ? lockedProblem() : null;
 }
 
-/** What makes two batches the same: their tasks' hashes in order, a refused one as it was written, and `atomic`. */
-function fingerprint(items: readonly Item[], body: { tasks: readonly unknown[]; atomic: boolean }): string {
-  const parts = items.map((item, index) =>
-    item instanceof ApiProblem ? JSON.stringify(body.tasks[index]) : item.requestHash,
-  );
-  return JSON.stringify([body.atomic, ...parts]);
+/**
+ * What makes two batches the same: their tasks' hashes in order, and `atomic`. Where one of the tasks was refused, the text as it was
+ * written: what was refused may be nested too deep to be written anew.
+ */
+function fingerprint(items: readonly Item[], { body, bodyText }: Call<unknown, { readonly atomic: boolean }>): string {
+  const tasks = items.filter((item): item is NewTask => !(item instanceof ApiProblem));
+  return tasks.length < items.length
+    ? bodyText
+    : JSON.stringify([body.atomic, ...tasks.map((task) => task.requestHash)]);
 }

@@ -1,0 +1,112 @@
+// Goal: Postgres may stop, crash and come back: no accepted task is lost, all fire once and in time once it is back, and an outage longer
+// than a lease makes no dispatcher fire again what another has in flight (P1, P3, P5).
+// Method: a fast stop and a kill -9 under load, and an outage longer than a lease while calls are in flight; the histories compared.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { sized } from "../support/size.ts";
+import type { TestPostgres } from "../support/servers.ts";
+import type { Answered, Caller } from "./caller.ts";
+import { type Outage, seenRepeatedly } from "./history.ts";
+import { makeWorld, ownPostgres, testMsMax } from "./world.ts";
+
+const timeout = testMsMax;
+const latenessMsMax = 2_000;
+const loadEveryMs = 20;
+const roundCount = sized({ usual: 1, long: 5 });
+const shortAwayMs = 1_500;
+/** A lease of 10 s, and then some. */
+const longAwayMs = 12_000;
+/** One of the owners comes back this much after Postgres: its lease has lapsed, and it must be given the time of one to renew. */
+const slowReturnMs = 4_000;
+const inFlightCount = 40;
+
+test("no accepted task is lost or doubled when Postgres is stopped and killed under load", { timeout }, async () => {
+  const postgres = await ownPostgres();
+  const { caller, receiver, start, expectPromisesKept } = await makeWorld({ postgres });
+  await start("api");
+  await Promise.all([start("dispatcher"), start("dispatcher")]);
+
+  let isLoaded = true;
+  const load = postTasks(caller, receiver.url, () => isLoaded);
+  const outages: Outage[] = [];
+  for (let round = 0; round < roundCount; round += 1) {
+    for (const signal of ["SIGINT", "SIGKILL"] as const) {
+      await sleep(shortAwayMs);
+      outages.push(await takeAway(postgres, signal, shortAwayMs));
+    }
+  }
+  await sleep(shortAwayMs);
+  isLoaded = false;
+  const answers = await load;
+
+  const histories = await expectPromisesKept({ latenessMsMax, outages });
+  expect(answers.filter(({ status }) => status !== 201 && status !== 503)).toEqual([]);
+  const insisted = histories.tasks.filter((task) => task.key !== null).map((task) => task.key);
+  expect(insisted.length).toBe(Math.floor(answers.length / 2));
+  expect(new Set(insisted).size).toBe(insisted.length);
+  expect(histories.tasks.filter((task) => task.state !== "succeeded")).toEqual([]);
+  expect(seenRepeatedly(histories)).toEqual([]);
+});
+
+test("calls in flight through an outage longer than a lease are settled by their own owner", { timeout }, async () => {
+  const postgres = await ownPostgres();
+  const { caller, receiver, start, untilSeen, expectPromisesKept } = await makeWorld({ postgres });
+  const [during, after] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  receiver.answer(async ({ path }) => {
+    if (path === "/during") await during.promise;
+    if (path === "/after") await after.promise;
+    return {};
+  });
+  await start("api");
+  const [slow] = await Promise.all([start("dispatcher"), start("dispatcher")]);
+  const posted = Array.from({ length: inFlightCount }, (_, i) =>
+    caller.accept({
+      url: `${receiver.url}/${i % 2 === 0 ? "during" : "after"}`,
+      timeout: "5m",
+      queue: `queue-${i % 4}`,
+    }),
+  );
+  expect((await Promise.all(posted)).map((answer) => answer.status)).toEqual(posted.map(() => 201));
+  await untilSeen(inFlightCount);
+  const waiting = await caller.accept({ url: receiver.url, delay: "3s" });
+
+  const away = takeAway(postgres, "SIGKILL", longAwayMs);
+  await sleep(longAwayMs / 2);
+  during.resolve();
+  slow.kill("SIGSTOP");
+  const outage = await away;
+  await untilSeen(inFlightCount + 1);
+  // Long enough for whoever wrongly took over to have fired.
+  await sleep(slowReturnMs);
+  slow.kill("SIGCONT");
+  await sleep(latenessMsMax);
+  after.resolve();
+
+  const histories = await expectPromisesKept({ latenessMsMax, outages: [outage] });
+  expect(histories.tasks.filter((task) => task.attempts !== 1 || task.state !== "succeeded")).toEqual([]);
+  expect(histories.seen.filter((seen) => seen.id === waiting.task?.id)).toHaveLength(1);
+  expect(seenRepeatedly(histories)).toEqual([]);
+});
+
+/** Ends the server, and starts it again after `awayMs`. */
+async function takeAway(postgres: TestPostgres, signal: NodeJS.Signals, awayMs: number): Promise<Outage> {
+  const from = Date.now();
+  postgres.kill(signal);
+  await sleep(awayMs);
+  await postgres.restart();
+  return { from, to: Date.now() };
+}
+
+/** Tasks due within a second: every other one is asked for again where it is refused, the rest are left at that. */
+async function postTasks(caller: Caller, url: string, isLoaded: () => boolean): Promise<Answered[]> {
+  const answers: Promise<Answered>[] = [];
+  for (let i = 0; isLoaded(); i += 1) {
+    const task = { url, delay: `${(i * 37) % 1_000}ms` };
+    answers.push(
+      i % 2 === 0 ? caller.accept(task) : caller.acceptInsistently({ ...task, key: `order-${i}` }, `post-${i}`),
+    );
+    await sleep(loadEveryMs);
+  }
+  return Promise.all(answers);
+}
