@@ -57,8 +57,8 @@ create table lapse.tasks (
   lateness_ms bigint,
   owner uuid,
   cancel_requested boolean not null default false,
-  -- A receiver said that it acts on an attempt; a cancel is refused until that attempt ends without acting.
-  confirmed boolean not null default false,
+  -- The first attempt whose receiver said that it acts and of which nobody knows that it did not; a cancel is refused while there is one.
+  confirmed_attempt integer,
   -- A receiver was told not to act: whatever it answers, the task ends cancelled.
   confirm_refused boolean not null default false,
   -- A tombstone asked for while an attempt was in flight; it becomes a row when that attempt ends.
@@ -84,6 +84,7 @@ create table lapse.tasks (
   constraint tombstone_names_a_key check (state <> 'tombstone' or (key is not null and attempts = 0)),
   constraint task_has_a_url check (url is not null or state = 'tombstone'),
   constraint delivery_is_known check (delivery in ('at-least-once', 'at-most-once')),
+  constraint confirmed_attempt_was_made check (confirmed_attempt between 1 and attempts),
   constraint held_only_while_paused check (state = 'paused' or not held),
   constraint refused_only_after_a_cancel check (cancel_requested or not confirm_refused)
 )

@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Config, PrivateTargets } from "./config.ts";
+import { isLoopback } from "./config/values.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { DueIndex } from "./due-index/due-index.ts";
 import { EntryFeed } from "./due-index/entry-feed.ts";
@@ -153,7 +154,7 @@ function apiParts({ config, database, secrets, confirmTokens, guard, ...parts }:
     confirmToken: confirmTokens,
     checkUrl: (url) => guard.checkUrl(url),
     checkHeaders,
-    access: { apiKey: config.apiKey, loopbackOnly: config.apiKey === null },
+    access: { apiKey: config.apiKey, loopbackOnly: isLoopback(config.host) },
     version,
     role: config.role,
   };

@@ -22,22 +22,20 @@ interface ClaimRequest {
   readonly ids: readonly string[];
 }
 
-/** What a lane won. `lookAt`: when a task that it did not win may be looked at again, if soon. */
-export interface ClaimVerdict {
-  readonly claimed: readonly ClaimedTask[];
-  readonly lookAt: number | null;
+export interface ClaimerParts {
+  readonly database: Database;
+  readonly index: DueIndex;
+  readonly clock: Clock;
+  /** A task that was taken and not won should be looked at again at `at`. */
+  readonly onLook: (queue: string, at: number) => void;
 }
 
 export class Claimer {
-  readonly #database: Database;
-  readonly #index: DueIndex;
-  readonly #clock: Clock;
-  readonly #claims: GroupCommit<ClaimRequest, ClaimVerdict>;
+  readonly #parts: ClaimerParts;
+  readonly #claims: GroupCommit<ClaimRequest, readonly ClaimedTask[]>;
 
-  constructor({ database, index, clock }: { database: Database; index: DueIndex; clock: Clock }) {
-    this.#database = database;
-    this.#index = index;
-    this.#clock = clock;
+  constructor(parts: ClaimerParts) {
+    this.#parts = parts;
     this.#claims = new GroupCommit({
       write: (requests) => this.#claim(requests),
       batchMax: requestsPerClaimMax,
@@ -45,44 +43,45 @@ export class Claimer {
     });
   }
 
-  claim(request: ClaimRequest): Promise<ClaimVerdict> {
+  /** Resolves to the tasks won; what becomes of the others is seen to in the background, so that no call waits for it. */
+  claim(request: ClaimRequest): Promise<readonly ClaimedTask[]> {
     return this.#claims.add(request);
   }
 
-  async #claim(requests: readonly ClaimRequest[]): Promise<ClaimVerdict[]> {
+  async #claim(requests: readonly ClaimRequest[]): Promise<(readonly ClaimedTask[])[]> {
+    const { database, index } = this.#parts;
     const owner = requests[0]?.owner ?? "";
     // Requests of another identity (after a death) are left for the next look.
     const asked = requests.filter((request) => request.owner === owner).flatMap((request) => request.ids);
-    const { claimed, missed } = await claim(this.#database, owner, asked);
+    const { claimed, missed } = await claim(database, owner, asked);
     const won = new Map(claimed.map((task) => [task.id, task]));
-    const settled = new Set(missed);
-    return Promise.all(
-      requests.map(async (request) => {
-        const ended = request.ids.filter((id) => settled.has(id));
-        if (ended.length > 0)
-          void this.#index.remove(ended.map((id) => ({ queue: request.queue, id }))).catch(() => undefined);
-        const lost = request.ids.filter((id) => !won.has(id) && !settled.has(id));
-        const lookAt = lost.length === 0 ? null : await this.#followWhatStands(request.queue, lost);
-        return { claimed: request.ids.flatMap((id) => won.get(id) ?? []), lookAt };
-      }),
-    );
+    const ended = new Set(missed);
+    return requests.map(({ queue, ids }) => {
+      const gone = ids.filter((id) => ended.has(id)).map((id) => ({ queue, id }));
+      if (gone.length > 0) void index.remove(gone).catch(() => undefined);
+      const lost = ids.filter((id) => !won.has(id) && !ended.has(id));
+      if (lost.length > 0) void this.#followWhatStands(queue, lost);
+      return ids.flatMap((id) => won.get(id) ?? []);
+    });
   }
 
-  /** Sets the entries of ids that were taken and not won; resolves to the earliest time at which one of them should be looked at. */
-  async #followWhatStands(queue: string, ids: readonly string[]): Promise<number | null> {
-    const now = this.#clock.now();
-    const standing = new Map(
-      (await this.#database.query((connection) => readStanding(connection, ids))).map((row) => [row.id, row]),
-    );
+  /** Sets the entries of ids that were taken and not won, and says when the first of them should be looked at. Never rejects. */
+  async #followWhatStands(queue: string, ids: readonly string[]): Promise<void> {
+    const { database, index, clock, onLook } = this.#parts;
+    const now = clock.now();
+    const standing = await database.query((connection) => readStanding(connection, ids)).catch(() => null);
+    // Postgres is away: the entries are a lease ahead by now, and healing finds the tasks when it is back.
+    if (standing === null) return;
+    const rows = new Map(standing.map((row) => [row.id, row]));
     const moves: DueEntry[] = [];
     const removals: Omit<DueEntry, "at">[] = [];
     for (const id of ids) {
-      const at = nextLook(standing.get(id), now);
+      const at = nextLook(rows.get(id), now);
       if (at === null || at > now + entryHorizonMs) removals.push({ queue, id });
       else moves.push({ queue, id, at });
     }
-    await Promise.all([this.#index.move(moves), this.#index.remove(removals)]).catch(() => undefined);
-    return moves.length === 0 ? null : Math.min(...moves.map((move) => move.at));
+    await Promise.all([index.move(moves), index.remove(removals)]).catch(() => undefined);
+    if (moves.length > 0) onLook(queue, Math.min(...moves.map((move) => move.at)));
   }
 }
 

@@ -16,6 +16,8 @@ const handedMax = 2_000;
 /** A lane whose next task is due within this holds slots already. */
 const readyAheadMs = 5_000;
 const errorSleepMs = 100;
+/** After a take of which nothing was won (stale entries, another process was first): the next may be as barren. */
+const barrenSleepMs = 1;
 /** A head that is due and was not taken is a row held by a transaction of somebody else: it is looked at again after this. */
 const lockedLookMs = 50;
 
@@ -110,7 +112,7 @@ export class Lane {
 
   /** One round; resolves to how long to sleep. */
   async #round(): Promise<number> {
-    const { clock, shares, claimer } = this.#parts;
+    const { shares, claimer } = this.#parts;
     if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
     const room = this.#room();
     if (room <= 0) {
@@ -121,11 +123,9 @@ export class Lane {
     if (ids.length === 0) return this.#sleepMs();
     // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
     const lease = this.#parts.lease();
-    const { claimed, lookAt } = await claimer.claim({ queue: this.queue, owner: lease.id, ids });
+    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids });
     for (const task of claimed) this.#begin(task, lease);
-    if (lookAt !== null) this.#nextAt = Math.min(this.#nextAt, lookAt);
-    // Nothing won, and nothing else to take at once: the rows are locked, or another process is at them.
-    return claimed.length === 0 && this.#handed.size === 0 ? Math.max(1, this.#nextAt - clock.now()) : 0;
+    return claimed.length === 0 ? barrenSleepMs : 0;
   }
 
   async #take(room: number): Promise<readonly string[]> {

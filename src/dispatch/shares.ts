@@ -88,10 +88,11 @@ export class Shares {
       share.othersWant > 0 ? share.slots - Math.min(evenShare(share), lane?.isHungry ? share.slots : running) : 0;
     const beyondLimit = share.total - share.concurrency;
     const count = Math.min(free, Math.max(spare, claimedByOthers, beyondLimit));
-    if (count <= 0) return;
-    this.#slots.set(share.queue, share.slots - count);
+    const isSated = share.wanted > 0 && !lane?.isHungry;
+    if (count <= 0 && !isSated) return;
+    this.#slots.set(share.queue, share.slots - Math.max(0, count));
     await this.#parts.database.query((connection) =>
-      releaseSlots(connection, share.queue, { owner: this.#owner, count }),
+      releaseSlots(connection, share.queue, { owner: this.#owner, count: Math.max(0, count) }),
     );
   }
 

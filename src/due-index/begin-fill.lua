@@ -15,5 +15,8 @@ for _, mark in ipairs(redis.call("ZRANGE", due_index, "-inf", "(0", "BYSCORE", "
     redis.call("ZREM", due_index, mark)
   end
 end
-redis.call("ZADD", due_index, -1, "filling:" .. name .. ":" .. token)
+-- Fillings that were begun ten minutes ago and never ended were given up. Seconds of the server's clock stay far above the marks' ms.
+local now_s = tonumber(redis.call("TIME")[1])
+redis.call("ZREMRANGEBYSCORE", due_index, "(" .. string.format("%.0f", 600 - now_s), "(0")
+redis.call("ZADD", due_index, string.format("%.0f", -now_s), "filling:" .. name .. ":" .. token)
 return string.format("%.0f", filled_until)

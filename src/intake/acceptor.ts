@@ -19,7 +19,8 @@ import type { Connection, Database } from "../store/database.ts";
 import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { toTasks, type TaskRow } from "../store/task-rows.ts";
-import type { DueTime, NewTask } from "../task/new-task.ts";
+import type { NewTask } from "../task/new-task.ts";
+import { dueTime } from "./due-time.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
 
@@ -114,11 +115,7 @@ export class Acceptor {
 
   #arrive(task: NewTask): Arrival {
     const createdAt = this.#parts.clock.after(0);
-    return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: this.#dueAt(task.due) };
-  }
-
-  #dueAt(due: DueTime): number {
-    return due.kind === "at" ? Math.ceil(due.at) : this.#parts.clock.after(due.delayMs);
+    return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: dueTime(task.due, this.#parts.clock) };
   }
 
   /**

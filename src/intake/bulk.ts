@@ -1,7 +1,15 @@
 // Owns the calls that mean many tasks: cancel, with tombstones, and pause, resume and retry.
 
 import { v7 as uuidv7 } from "uuid";
-import { type BulkCandidate, bulkTasksMax, cancelAll, findCandidates, pauseAll, resumeAll } from "../store/bulk.ts";
+import {
+  type BulkCandidate,
+  bulkTasksMax,
+  cancelAll,
+  findCandidates,
+  isKeyTaken,
+  pauseAll,
+  resumeAll,
+} from "../store/bulk.ts";
 import { retryTask } from "../store/changes.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { isUniqueViolation } from "../store/errors.ts";
@@ -80,7 +88,8 @@ export class BulkChanger {
   /** Null where the task was retried (or, in a dry run, could be). */
   async #retryOne(connection: Connection, candidate: BulkCandidate, dryRun: boolean): Promise<string | null> {
     const isRetryable = candidate.state === "failed" || candidate.state === "missed";
-    if (!isRetryable || dryRun) return isRetryable ? null : "wrong-state";
+    if (!isRetryable) return "wrong-state";
+    if (dryRun) return (await isKeyTaken(connection, candidate)) ? "key-conflict" : null;
     try {
       const row = await retryTask(connection, candidate.id);
       if (row === null) return "wrong-state";
@@ -146,7 +155,7 @@ export class BulkChanger {
       for (const key of stands) left.delete(key);
       if (left.size === 0) break;
       const again = await this.#change(
-        { queue, keys: [...left] },
+        { ...filter, queue, keys: [...left] },
         { dryRun: false, change: cancelAll, from: liveStates, alreadyDone: "cancelled" },
       );
       for (const id of again.done) done.add(id);

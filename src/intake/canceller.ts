@@ -109,7 +109,8 @@ export class Canceller {
   /** Null where the task may be cancelled after all: it changed between the write and the look. */
   async #judge(row: TaskRow): Promise<CancelOutcome | null> {
     if (row.state === "cancelled") return { kind: "cancelled", task: await this.#toTask(row) };
-    if (row.finished_at !== null || row.confirmed) return { kind: "refused", task: await this.#toTask(row) };
+    if (row.finished_at !== null || row.confirmed_attempt !== null)
+      return { kind: "refused", task: await this.#toTask(row) };
     if (row.state === "running" && row.cancel_requested) return { kind: "too-late", task: await this.#toTask(row) };
     return null;
   }

@@ -5,13 +5,14 @@ import { changeTask, pauseTask, resumeTask, retryTask, runTask } from "../store/
 import type { Connection, Database } from "../store/database.ts";
 import { isUniqueViolation } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
-import { findRow } from "../store/reads.ts";
+import { findLiveRow, findRow } from "../store/reads.ts";
 import { type TaskRow, toTasks } from "../store/task-rows.ts";
 import type { NewTask, TaskChanges } from "../task/new-task.ts";
 import type { Task } from "../task/task.ts";
 import { Acceptor } from "./acceptor.ts";
 import { BulkChanger } from "./bulk.ts";
 import { Canceller } from "./canceller.ts";
+import { dueTime } from "./due-time.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
 import { acceptOnce, type OnceOutcome } from "./once.ts";
 import type {
@@ -81,8 +82,7 @@ export class Intake {
   /** Changes a task that waits; with `expectedVersion`, only that version of it. */
   async change(id: string, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome> {
     const { due } = changes;
-    const dueAt =
-      due === undefined ? null : due.kind === "at" ? Math.ceil(due.at) : this.#parts.clock.after(due.delayMs);
+    const dueAt = due === undefined ? null : dueTime(due, this.#parts.clock);
     const outcome = await this.#change(id, (connection) =>
       changeTask(connection, { id, changes, dueAt, expectedVersion }),
     );
@@ -110,7 +110,9 @@ export class Intake {
       if (!isUniqueViolation(error)) throw error;
       return this.#parts.database.query(async (connection) => {
         const row = await findRow(connection, id);
-        return row === null ? { kind: "not-found" } : { kind: "key-conflict", task: await toTaskOf(connection, row) };
+        if (row?.key == null) return { kind: "not-found" };
+        const holder = await findLiveRow(connection, row.queue, row.key);
+        return { kind: "key-conflict", holder: holder === null ? null : await toTaskOf(connection, holder) };
       });
     }
   }

@@ -36,8 +36,8 @@ export type ChangeOutcome =
   | { readonly kind: "done"; readonly task: Task }
   | { readonly kind: "wrong-state"; readonly task: Task }
   | { readonly kind: "version-mismatch"; readonly task: Task }
-  /** Retry only: the task's key is live on another task. */
-  | { readonly kind: "key-conflict"; readonly task: Task }
+  /** Retry only: the task's key is live on another task, the holder; null where a tombstone holds it. */
+  | { readonly kind: "key-conflict"; readonly holder: Task | null }
   | { readonly kind: "not-found" };
 
 /** Which tasks a bulk call means: all conditions hold; at least one of ids, keys and labels is given. `labels` matches live tasks of the queue, or of all. */

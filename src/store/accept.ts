@@ -135,7 +135,6 @@ export async function replaceTask(
       attempts_before: sql`attempts`,
       attempts_at_due: sql`attempts`,
       reschedules: 0,
-      confirmed: false,
       version: sql`version + 1`,
     })
     .where("id", "=", standingId)

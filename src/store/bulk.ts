@@ -25,7 +25,7 @@ export interface BulkCandidate {
   readonly confirmed: boolean;
 }
 
-const candidateColumns = sql`t.id, t.queue, t.key, t.state, t.confirmed`;
+const candidateColumns = sql`t.id, t.queue, t.key, t.state, t.confirmed_attempt is not null as confirmed`;
 
 /** The tasks that a bulk call means, oldest first, one more than the most it takes. A key means its live task, else its newest ended one. */
 export async function findCandidates(connection: Connection, selection: BulkSelection): Promise<BulkCandidate[]> {
@@ -56,13 +56,23 @@ function named(keys: readonly string[], queue: string): RawBuilder<unknown> {
     ) t`;
 }
 
+/** A live task or a tombstone stands in the way of the candidate's key. */
+export async function isKeyTaken(connection: Connection, { queue, key }: BulkCandidate): Promise<boolean> {
+  const holder = await sql`
+    select from lapse.tasks
+    where queue = ${queue} and key = ${key} and state in ('scheduled', 'paused', 'running', 'tombstone')`.execute(
+    connection,
+  );
+  return holder.rows.length > 0;
+}
+
 /** Cancels those that are live and not confirmed; the rows that changed come back. */
 export async function cancelAll(connection: Connection, ids: readonly string[]): Promise<TaskRow[]> {
   return changeAll(connection, ids, {
     from: ["scheduled", "paused", "running"],
     set: sql`state = case when t.state = 'running' then 'running' else 'cancelled' end,
       finished_at = case when t.state = 'running' then null else clock_timestamp() end, cancel_requested = true, held = false`,
-    and: sql`not t.confirmed and not (t.state = 'running' and t.cancel_requested)`,
+    and: sql`t.confirmed_attempt is null and not (t.state = 'running' and t.cancel_requested)`,
   });
 }
 

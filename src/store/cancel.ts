@@ -16,14 +16,14 @@ const setCancelled = `set
       updated_at = clock_timestamp(),
       version = t.version + 1
     from hit
-    where t.id = hit.id and t.state in ('scheduled', 'paused', 'running') and not t.confirmed
+    where t.id = hit.id and t.state in ('scheduled', 'paused', 'running') and t.confirmed_attempt is null
     returning t.*`;
 
 const cancelById = {
   name: "cancel_by_id",
   text: `with hit as (
       select id from lapse.tasks
-      where id = any($1::uuid[]) and state in ('scheduled', 'paused', 'running') and not confirmed
+      where id = any($1::uuid[]) and state in ('scheduled', 'paused', 'running') and confirmed_attempt is null
         and not (state = 'running' and cancel_requested)
       order by id
       for update skip locked
@@ -37,7 +37,7 @@ const cancelByKey = {
       select t.id from unnest($1::text[], $2::text[]) as named (queue, key)
       join lapse.tasks t on t.queue = named.queue and t.key = named.key
         and t.key is not null and t.state in ('scheduled', 'paused', 'running')
-      where not t.confirmed and not (t.state = 'running' and t.cancel_requested)
+      where t.confirmed_attempt is null and not (t.state = 'running' and t.cancel_requested)
       order by t.id
       for update of t skip locked
     )

@@ -84,7 +84,7 @@ export async function changeTask(
 export async function confirmAttempt(connection: Connection, id: string, attempt: number): Promise<TaskRow | null> {
   const confirmed = await connection
     .updateTable("lapse.tasks")
-    .set({ confirmed: true, ...touched })
+    .set({ confirmed_attempt: sql<number>`coalesce(confirmed_attempt, attempts)`, ...touched })
     .where("id", "=", id)
     .where("state", "=", "running")
     .where("attempts", "=", attempt)

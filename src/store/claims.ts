@@ -6,6 +6,7 @@ import type { TaskState } from "../task/task.ts";
 import { bind, type Connection, type Database } from "./database.ts";
 import type { TaskTable } from "./tables.ts";
 import { toBody } from "./task-rows.ts";
+import { plantTombstones } from "./tombstones.ts";
 
 /** The columns that firing needs; no more are sent. */
 export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.attempts_before, t.due_at, t.attempt_started_at, t.lateness_ms,
@@ -81,10 +82,10 @@ export interface Claim {
 /** Claims due tasks for the owner. Rows that another process won, that are not due or locked are left out: callers must not assume all ids come back. */
 export async function claim(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
   const rows = (await database.run(bind(claimTasks, [ids, owner]))) as unknown as readonly ClaimedRow[];
-  return {
-    claimed: rows.filter((row) => row.state === "running").map(toClaimedTask),
-    missed: rows.filter((row) => row.state === "missed").map((row) => row.id),
-  };
+  const missed = rows.filter((row) => row.state === "missed").map((row) => row.id);
+  // A tombstone asked for while a receiver's confirm stood. Apart from the claim, so that it costs nothing where nothing was missed.
+  if (missed.length > 0) await database.run(bind(plantTombstones, [missed]));
+  return { claimed: rows.filter((row) => row.state === "running").map(toClaimedTask), missed };
 }
 
 export function toClaimedTask(row: ClaimedRow): ClaimedTask {

@@ -29,6 +29,7 @@ const takeDue = {
   name: "take_due",
   text: `select id from lapse.tasks
     where queue = $1 and state = 'scheduled' and next_attempt_at <= statement_timestamp()
+      and not exists (select from lapse.queues where name = $1 and paused)
     order by next_attempt_at, id
     limit $2
     for update skip locked`,

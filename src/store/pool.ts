@@ -5,6 +5,11 @@ import type { Log } from "../runtime/log.ts";
 
 /** Beyond the server's own timeout, for a server that vanished without a word (packets dropped). */
 const silenceTimeoutMs = 2_000;
+/**
+ * Between the statements of a transaction nothing is waited for but this process's own event loop. One that is stopped there, or cut off,
+ * must not hold its locks for long: others take over within 15 s.
+ */
+const idleInTransactionMs = 2_000;
 
 export interface PoolSettings {
   readonly max: number;
@@ -32,7 +37,7 @@ export function makePool(url: string, settings: PoolSettings): pg.Pool {
       synchronous_commit: "on",
       lock_timeout: String(settings.lockTimeoutMs),
       statement_timeout: String(settings.timeoutMs),
-      idle_in_transaction_session_timeout: String(settings.timeoutMs),
+      idle_in_transaction_session_timeout: String(idleInTransactionMs),
       timezone: "UTC",
       datestyle: "ISO",
       ...settings.session,

@@ -14,14 +14,28 @@ export async function findRow(connection: Connection, id: string): Promise<TaskR
   return row ?? null;
 }
 
+export async function findLiveRow(connection: Connection, queue: string, key: string): Promise<TaskRow | null> {
+  const live = await named(connection, queue, key)
+    .where("state", "in", ["scheduled", "paused", "running"])
+    .executeTakeFirst();
+  return live ?? null;
+}
+
 /** The live task with the key, else the newest that ended. */
 export async function findRowByKey(connection: Connection, queue: string, key: string): Promise<TaskRow | null> {
-  const named = connection.selectFrom("lapse.tasks").selectAll().where("queue", "=", queue).where("key", "=", key);
-  const live = await named.where("state", "in", ["scheduled", "paused", "running"]).executeTakeFirst();
-  if (live !== undefined) return live;
-  const ended = await named.where("finished_at", "is not", null).orderBy("id", "desc").limit(1).executeTakeFirst();
+  const live = await findLiveRow(connection, queue, key);
+  if (live !== null) return live;
+  const ended = await named(connection, queue, key)
+    .where("finished_at", "is not", null)
+    .orderBy("id", "desc")
+    .limit(1)
+    .executeTakeFirst();
   // It may have been retried between the two reads.
-  return ended ?? (await named.where("state", "in", ["scheduled", "paused", "running"]).executeTakeFirst()) ?? null;
+  return ended ?? findLiveRow(connection, queue, key);
+}
+
+function named(connection: Connection, queue: string, key: string) {
+  return connection.selectFrom("lapse.tasks").selectAll().where("queue", "=", queue).where("key", "=", key);
 }
 
 export class TaskReader {

@@ -58,7 +58,7 @@ const updateTasks = {
       attempts_before = case when s.next = 'reschedule' then t.attempts else t.attempts_before end,
       attempts_at_due = case when s.next = 'reschedule' then t.attempts else t.attempts_at_due end,
       reschedules = t.reschedules + case when s.next = 'reschedule' then 1 else 0 end,
-      confirmed = t.confirmed and s.confirm_stands,
+      confirmed_attempt = case when t.confirmed_attempt = s.attempt and not s.confirm_stands then null else t.confirmed_attempt end,
       updated_at = clock_timestamp(),
       version = t.version + 1
     from (

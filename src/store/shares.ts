@@ -9,6 +9,8 @@ export interface Share {
   readonly queue: string;
   readonly concurrency: number;
   readonly slots: number;
+  /** What was asked for and not given. */
+  readonly wanted: number;
   /** Slots of all owners together. */
   readonly total: number;
   /** How many owners hold slots or want some. */
@@ -66,8 +68,9 @@ export async function releaseSlots(
 
 /** The owner's shares, as they stand. */
 export async function readShares(connection: Connection, owner: string): Promise<Share[]> {
-  const shares = await sql<Share & { wanted: number }>`
-    select s.queue, q.concurrency, coalesce(sum(s.slots) filter (where s.owner = ${owner}), 0)::int as slots, sum(s.slots)::int as total,
+  const shares = await sql<Share>`
+    select s.queue, q.concurrency, coalesce(sum(s.slots) filter (where s.owner = ${owner}), 0)::int as slots,
+      coalesce(sum(s.wanted) filter (where s.owner = ${owner}), 0)::int as wanted, sum(s.slots)::int as total,
       count(*) filter (where s.slots > 0 or s.wanted > 0)::int as holders,
       coalesce(sum(s.wanted) filter (where s.owner <> ${owner}), 0)::int as "othersWant"
     from lapse.shares s join lapse.queues q on q.name = s.queue

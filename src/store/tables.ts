@@ -50,7 +50,7 @@ export interface TaskTable {
   lateness_ms: number | null;
   owner: string | null;
   cancel_requested: Generated<boolean>;
-  confirmed: Generated<boolean>;
+  confirmed_attempt: number | null;
   confirm_refused: Generated<boolean>;
   tombstone_until: NullableInstant;
   held: Generated<boolean>;

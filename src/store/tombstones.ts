@@ -50,7 +50,7 @@ export async function leaveTombstones(
   const left = await sql<{ key: string }>`
     update lapse.tasks t
     set tombstone_until = greatest(t.tombstone_until, clock_timestamp() + ${lifetimeMs} * interval '1 millisecond')
-    where t.queue = ${queue} and t.key = any(${keys}::text[]) and t.state in ('scheduled', 'paused', 'running') and (t.state = 'running' or t.confirmed)
+    where t.queue = ${queue} and t.key = any(${keys}::text[]) and t.state in ('scheduled', 'paused', 'running') and (t.state = 'running' or t.confirmed_attempt is not null)
     returning t.key`.execute(connection);
   return left.rows.map((row) => row.key);
 }

@@ -22,19 +22,19 @@ export interface Answered {
 
 export interface Caller {
   readonly told: readonly Told[];
-  accept(task: Readonly<Record<string, unknown>>): Promise<Answered>;
+  readonly accept: (task: Readonly<Record<string, unknown>>) => Promise<Answered>;
   /** As a caller should after a 503 or no answer: again, with the same Idempotency-Key, until it is answered. */
-  acceptInsistently(task: Readonly<Record<string, unknown>>, idempotencyKey: string): Promise<Answered>;
-  cancel(ref: { readonly id: string } | { readonly key: string }): Promise<Answered>;
+  readonly acceptInsistently: (task: Readonly<Record<string, unknown>>, idempotencyKey: string) => Promise<Answered>;
+  readonly cancel: (ref: { readonly id: string } | { readonly key: string }) => Promise<Answered>;
   /** A call on one task, such as `POST` of `/run`; a PATCH where there is a body. */
   change(
     id: string,
     action: "pause" | "resume" | "run" | "retry" | Readonly<Record<string, unknown>>,
   ): Promise<Answered>;
-  read(id: string): Promise<Answered>;
+  readonly read: (id: string) => Promise<Answered>;
   /** Any other call; it is not written down. */
-  call(method: "GET" | "POST", path: string, json?: unknown): Promise<Answered>;
-  close(): Promise<void>;
+  readonly call: (method: "GET" | "POST", path: string, json?: unknown) => Promise<Answered>;
+  readonly close: () => Promise<void>;
 }
 
 type Method = "GET" | "POST" | "PATCH" | "DELETE";

@@ -28,7 +28,9 @@ test("calls in flight end during a drain, may confirm meanwhile, and are not mad
     if (path !== "/slow") return {};
     await isDraining.promise;
     const attempt = Number(headers["lapse-attempt"]);
-    confirms.push((await caller.call("POST", `/v1/tasks/${headers["webhook-id"]}/confirm`, { attempt })).status);
+    confirms.push(
+      (await caller.call("POST", `/v1/tasks/${String(headers["webhook-id"])}/confirm`, { attempt })).status,
+    );
     return {};
   });
   const slow = Array.from({ length: inFlightCount }, () => caller.accept({ url: `${receiver.url}/slow` }));

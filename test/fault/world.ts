@@ -29,15 +29,15 @@ export interface World {
   readonly caller: Caller;
   readonly processes: readonly LapseProcess[];
   /** Starts another process: `all`, `api` or `dispatcher`. */
-  start(role: "all" | "api" | "dispatcher", env?: Readonly<Record<string, string>>): Promise<LapseProcess>;
+  readonly start: (role: "all" | "api" | "dispatcher", env?: Readonly<Record<string, string>>) => Promise<LapseProcess>;
   /** Makes the caller call another process. */
-  callAt(process: LapseProcess): void;
+  readonly callAt: (process: LapseProcess) => void;
   /** Waits until the receiver has seen that many requests. */
-  untilSeen(count: number, msMax?: number): Promise<void>;
+  readonly untilSeen: (count: number, msMax?: number) => Promise<void>;
   /** Waits until nothing is live, then reads the three histories. */
-  histories(): Promise<Histories>;
+  readonly histories: () => Promise<Histories>;
   /** Waits until nothing is live, and expects every promise to hold and the audit to balance. */
-  expectPromisesKept(bounds: Bounds): Promise<Histories>;
+  readonly expectPromisesKept: (bounds: Bounds) => Promise<Histories>;
 }
 
 export interface WorldOptions {

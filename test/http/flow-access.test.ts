@@ -10,7 +10,6 @@ import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { type Flow, promptRetry, startFlow, unique, until } from "../support/flow.ts";
 import { startRedis, type TestRedis } from "../support/servers.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { taskIn } from "../support/states.ts";
 
 const apiKey = `key-${randomBytes(16).toString("hex")}`;
 
@@ -199,34 +198,5 @@ describe("without a Redis that answers", () => {
     for (const { id } of kept)
       expect((await flow.reaches(id, "succeeded")).lastAttempt?.latenessMs).toBeLessThan(2_000);
     expect(hook.requests).toHaveLength(kept.length);
-  });
-});
-
-describe.concurrent("alone", () => {
-  test("where nobody dispatches, the audit names what is overdue", async () => {
-    const flow = await startFlow({ redis: "away", config: { role: "api" } });
-    const { id, queue, dueAt } = await flow.create({ delay: "0s" });
-    await flow.create();
-    const audit = await until(
-      async () => (await flow.api.get("/v1/audit")).as<{ overdueCount: number }>(),
-      ({ overdueCount }) => overdueCount > 0,
-    );
-    expect(audit).toMatchObject({ balanced: true, overdueCount: 1, overdue: [{ id, queue, dueAt }] });
-    expect(Date.now() - Date.parse(dueAt)).toBeGreaterThan(1_900);
-    await flow.stop();
-  });
-
-  test("with a short LAPSE_RETENTION, ended tasks go, and the audit counts them as pruned", async () => {
-    const flow = await startFlow({ config: { retentionMs: 1_000 } });
-    const kept = await flow.create();
-    const { id } = await taskIn(flow, "succeeded");
-    await until(
-      async () => (await flow.api.get(`/v1/tasks/${id}`)).status,
-      (status) => status === 404,
-    );
-    const { json } = await flow.api.get("/v1/audit");
-    expect(json).toMatchObject({ balanced: true, queues: [{ accepted: 2, succeeded: 0, live: 1, pruned: 1 }] });
-    expect((await flow.read(kept.id)).state).toBe("scheduled");
-    await flow.stop();
   });
 });

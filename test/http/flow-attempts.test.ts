@@ -13,7 +13,6 @@ beforeAll(async () => {
 });
 afterAll(() => flow.stop());
 
-const again = { headers: { "lapse-reschedule": "1s" } };
 const failing = { status: 500 };
 
 async function attemptsOf(id: string): Promise<AttemptJson[]> {
@@ -164,31 +163,5 @@ describe("maxAttempts", () => {
     });
     await flow.reaches(id, "failed");
     expect((await attemptsOf(id)).map(({ outcome }) => outcome)).toEqual(["refused", "refused", "refused"]);
-  });
-});
-
-describe.concurrent("a reschedule", () => {
-  test("goes on until the receiver leaves the header out, each at the due time that it is told", async () => {
-    const hook = flow.hook([again, {}]);
-    const { id } = await flow.create({ url: hook.url, delay: "0s" });
-    const first = (await hook.next()).headers["lapse-due-at"];
-    const second = (await hook.next()).headers["lapse-due-at"];
-    const { dueAt, attempts, lastAttempt } = await flow.reaches(id, "succeeded");
-    expect([attempts, second]).toEqual([2, dueAt]);
-    expect(Date.parse(String(second)) - Date.parse(String(first))).toBeGreaterThanOrEqual(1_000);
-    expect(lastAttempt?.latenessMs).toBeLessThan(1_000);
-  });
-
-  test("gives a fresh budget of attempts", async () => {
-    const task = await fired({ maxAttempts: 2 }, failing, again, failing, failing);
-    expect(task).toMatchObject({ state: "failed", attempts: 4 });
-    const outcomes = (await attemptsOf(task.id)).map(({ outcome }) => outcome);
-    expect(outcomes).toEqual(["failed", "rescheduled", "failed", "failed"]);
-  });
-
-  test("is allowed maxReschedules times; one more ends the task failed", async () => {
-    const { id } = await flow.create({ url: flow.hook(again).url, delay: "0s", maxReschedules: 1 });
-    expect(await flow.reaches(id, "failed")).toMatchObject({ attempts: 2, lastAttempt: { outcome: "failed" } });
-    expect((await attemptsOf(id)).map(({ outcome }) => outcome)).toEqual(["rescheduled", "failed"]);
   });
 });

@@ -53,6 +53,7 @@ describe("PATCH", () => {
   test.each([
     ["a delay, from now", { delay: "2h" }, 2 * hourMs],
     ["a dueAt", { dueAt: "2031-01-01T00:00:00Z" }, null],
+    ["a dueAt in the past, which is now", { dueAt: "2001-01-01T00:00:00Z" }, 0],
     ["a local dueAt", { dueAt: "2031-01-01T08:00:00", timezone: "Asia/Shanghai" }, null],
   ])("sets the due time by %s", async (_name, changes, inMs) => {
     const { id } = await flow.create();

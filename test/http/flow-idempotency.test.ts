@@ -1,6 +1,5 @@
 // Owns the checks of Idempotency-Key through the real service: what is replayed, what is refused, and what is not kept.
 
-import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ApiAnswer } from "../support/api.ts";
 import { type Flow, startFlow, unique } from "../support/flow.ts";
@@ -174,43 +173,5 @@ describe("a header that cannot be used", () => {
     const headers = ["idempotency-key", "a", "idempotency-key", "a"];
     const answer = await flow.api.call("POST", "/v1/tasks", { body: { url }, headers });
     expect(answer.problem.status).toBe(400);
-  });
-});
-
-describe("a request still in progress", () => {
-  /** Reserves a key in a transaction that the test ends. */
-  async function reserve(key: string): Promise<pg.Client> {
-    const client = new pg.Client({ connectionString: flow.service.databaseUrl });
-    await client.connect();
-    await client.query("begin");
-    await client.query(
-      "insert into lapse.idempotency_keys (api_key_id, method, path, key, fingerprint) values ('root', 'POST', '/v1/tasks', $1, 'x')",
-      [key],
-    );
-    return client;
-  }
-
-  test.concurrent("is waited for, and its outcome then counts", async () => {
-    const key = unique("once");
-    const client = await reserve(key);
-    const answer = post(key, { url, delay: "1h" });
-    const other = await flow.create(); // Answered, so the post above has long been read.
-    await client.query("rollback");
-    await client.end();
-    expect((await answer).status).toBe(201);
-    expect((await flow.read(other.id)).state).toBe("scheduled");
-  });
-
-  test.concurrent("is 409 after 5 s, to be repeated", async () => {
-    const key = unique("once");
-    const client = await reserve(key);
-    const startedMs = performance.now();
-    const answer = await post(key, { url, delay: "1h" });
-    await client.query("rollback");
-    await client.end();
-    expect(answer.problem).toMatchObject({ status: 409, type: "urn:lapse:problem:idempotency-in-progress" });
-    expect(answer.headers["retry-after"]).toMatch(/^\d+$/);
-    expect(performance.now() - startedMs).toBeGreaterThan(4_900);
-    expect((await post(key, { url, delay: "1h" })).status).toBe(201);
   });
 });

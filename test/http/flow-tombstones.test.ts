@@ -1,6 +1,7 @@
 // Owns the checks of tombstones through the real service: a cancel that comes before its task.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { execute } from "../support/database.ts";
 import { type Flow, promptRetry, startFlow, unique, until } from "../support/flow.ts";
 import { taskIn, waitingForRetry } from "../support/states.ts";
 
@@ -198,6 +199,22 @@ describe("a tombstone over a task that stands", () => {
     await flow.reaches(task.id, "succeeded");
     expect((await flow.create({ key })).state).toBe("cancelled");
   });
+});
+
+test("a tombstone over a confirmed task stands also where that task is missed in the end", async () => {
+  const key = unique("key");
+  const retry = { backoff: "fixed", minDelay: "1h" };
+  const { task, release } = await flow.running({ key, retry, misfireGrace: "1h" });
+  await flow.api.post(`/v1/tasks/${task.id}/confirm`, { attempt: 1 });
+  release({ reset: true });
+  await flow.reaches(task.id, "scheduled");
+  expect((await bury({ keys: [key] })).tombstones).toEqual([key]);
+  // Due an hour ago, as after a long outage: found later than its grace.
+  const late =
+    "misfire_grace_ms = 1, attempts_at_due = attempts, due_at = now() - interval '1 hour', next_attempt_at = now()";
+  await execute(flow.service.databaseUrl, `update lapse.tasks set ${late} where id = '${task.id}'`);
+  await flow.reaches(task.id, "missed");
+  expect((await flow.create({ key })).state).toBe("cancelled");
 });
 
 describe("a tombstone", () => {

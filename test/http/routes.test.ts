@@ -190,7 +190,8 @@ describe("one task", () => {
   test.each([
     [{ kind: "wrong-state", task: knownTask }, 409, "task-state"],
     [{ kind: "version-mismatch", task: knownTask }, 412, "version-mismatch"],
-    [{ kind: "key-conflict", task: knownTask }, 409, "key-conflict"],
+    [{ kind: "key-conflict", holder: knownTask }, 409, "key-conflict"],
+    [{ kind: "key-conflict", holder: null }, 409, "key-conflict"],
     [{ kind: "not-found" }, 404, "task-not-found"],
   ] as const)("that a change finds %j is answered with %i", async (outcome, status, name) => {
     const { intake } = stubParts();

@@ -135,7 +135,8 @@ function changeAnswer(outcome: ChangeOutcome): Answer {
         extensions: { id: outcome.task.id, state: outcome.task.state, version: outcome.task.version },
       });
     case "key-conflict":
-      throw taskProblem("key-conflict", "The task in `id` has the key and is live.", outcome.task);
+      if (outcome.holder === null) throw new ApiProblem("key-conflict", "The key was cancelled for a time to come.");
+      throw taskProblem("key-conflict", "The task in `id` has the key and is live.", outcome.holder);
     case "not-found":
       throw taskNotFound();
     default:
