@@ -110,7 +110,7 @@ export class Intake {
       if (!isUniqueViolation(error)) throw error;
       return this.#parts.database.query(async (connection) => {
         const row = await findRow(connection, id);
-        if (row?.key == null) return { kind: "not-found" };
+        if (row === null || row.key === null) return { kind: "not-found" };
         const holder = await findLiveRow(connection, row.queue, row.key);
         return { kind: "key-conflict", holder: holder === null ? null : await toTaskOf(connection, holder) };
       });

@@ -65,7 +65,7 @@ async function startLane({ concurrency = 100, index = open.index as DueIndex } =
   const shares = new Shares({ database, log, onGranted: () => lane.wake() }, owner);
   const lane: Lane = new Lane(queue, {
     index,
-    claimer: new Claimer({ database, index, clock }),
+    claimer: new Claimer({ database, index, clock, onLook: (_queue, at) => lane.hint(at) }),
     shares,
     clock,
     room: () => 1_000,

@@ -7,7 +7,7 @@ import { Clock } from "../../src/runtime/clock.ts";
 import type { Metrics } from "../../src/runtime/metrics.ts";
 import type { Database } from "../../src/store/database.ts";
 import { StoreUnavailableError } from "../../src/store/errors.ts";
-import { openStore, settlingOf } from "../store/store.ts";
+import { openStore, settlingOf, until } from "../store/store.ts";
 import type { ClaimedTask } from "../../src/task/claimed-task.ts";
 
 const hourMs = 3_600_000;
@@ -52,6 +52,10 @@ describe("an outcome", () => {
     const task = await claimedOne();
     const nextAttemptAt = Date.now() + 60_000;
     await settlerOn(store.database).settle(settlingOf(task, owner, { next: { kind: "retry", nextAttemptAt } }));
+    await until(
+      async () => told.hints,
+      ({ length }) => length > 0,
+    );
     expect(told).toMatchObject({
       removals: [],
       moves: [{ id: task.id, at: nextAttemptAt }],

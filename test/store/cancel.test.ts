@@ -47,7 +47,7 @@ describe("a cancel", () => {
   test.each(["scheduled", "running"] as const)(
     "is refused by a %s task whose receiver holds a confirm",
     async (state) => {
-      const id = await store.insert({ state, confirmed: true });
+      const id = await store.insert({ state, attempts: 1, confirmed_attempt: 1 });
       expect(await cancelTasksById(database, [id])).toEqual([]);
       expect(await singly(id)).toBeNull();
       expect(await store.read(id)).toMatchObject({ state, cancel_requested: false });

@@ -206,12 +206,19 @@ function describe(node: Node, depth: number): string {
 /** A value as EXECUTE takes it: a text of unknown type, which Postgres reads as the parameter's. */
 function literal(value: unknown): string {
   if (value === null || value === undefined) return "null";
-  return `'${(Array.isArray(value) ? arrayText(value) : String(value)).replaceAll("'", "''")}'`;
+  return `'${(Array.isArray(value) ? arrayText(value) : textOf(value)).replaceAll("'", "''")}'`;
 }
 
 function arrayText(values: readonly unknown[]): string {
   const texts = values.map((value) =>
-    value === null ? "NULL" : `"${String(value).replaceAll(/["\\]/g, (character) => `\\${character}`)}"`,
+    value === null ? "NULL" : `"${textOf(value).replaceAll(/["\\]/g, (character) => `\\${character}`)}"`,
   );
   return `{${texts.join(",")}}`;
+}
+
+/** Of a parameter: a text, a number or a truth value. */
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  throw new Error(`no parameter of the store is a ${typeof value}`);
 }

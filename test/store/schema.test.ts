@@ -135,6 +135,11 @@ const taskRefusals: readonly Refusal[] = [
     fields: { state, key: uuidv7(), held: true },
   })),
   {
+    constraint: "confirmed_attempt_was_made",
+    what: "a confirm of an attempt to come",
+    fields: { attempts: 1, confirmed_attempt: 2 },
+  },
+  {
     constraint: "refused_only_after_a_cancel",
     what: "a refused confirm without a cancel",
     fields: { state: "running", confirm_refused: true },

@@ -99,16 +99,23 @@ describe("a settle", () => {
 
   test("ends a confirm where the receiver did not act", async () => {
     const task = await running();
-    await set(task.id, "confirmed = true");
+    await set(task.id, "confirmed_attempt = 1");
     await settle(task, { next: retry(), confirmStands: false });
-    expect(await store.read(task.id)).toMatchObject({ confirmed: false });
+    expect(await store.read(task.id)).toMatchObject({ confirmed_attempt: null });
+  });
+
+  test("leaves the confirm of an earlier attempt standing, since nobody knows whether that one acted", async () => {
+    const [task] = await store.claimed(owner, { attempts: 1, confirmed_attempt: 1 });
+    if (task === undefined) throw new Error("the task was not claimed");
+    await settle(task, { next: retry(), confirmStands: false });
+    expect(await store.read(task.id)).toMatchObject({ attempts: 2, confirmed_attempt: 1 });
   });
 
   test("leaves a confirm standing where nobody knows whether the receiver acted", async () => {
     const task = await running();
-    await set(task.id, "confirmed = true");
+    await set(task.id, "confirmed_attempt = 1");
     await settle(task, { next: retry(), outcome: "timed-out", confirmStands: true });
-    expect(await store.read(task.id)).toMatchObject({ confirmed: true });
+    expect(await store.read(task.id)).toMatchObject({ confirmed_attempt: 1 });
   });
 
   test("writes many outcomes at once, each its own", async () => {

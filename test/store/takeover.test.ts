@@ -152,9 +152,9 @@ describe("a takeover", () => {
   });
 
   test("leaves a confirm standing", async () => {
-    const { dead, taker, ids } = await death([{ confirmed: true }]);
+    const { dead, taker, ids } = await death([{ confirmed_attempt: 1 }]);
     await takeOver(database, dead, taker);
-    expect(await store.read(ids[0] ?? "")).toMatchObject({ state: "running", confirmed: true });
+    expect(await store.read(ids[0] ?? "")).toMatchObject({ state: "running", confirmed_attempt: 1 });
   });
 
   test("plants the tombstone of a task that ends", async () => {

@@ -83,7 +83,7 @@ describe("a tombstone", () => {
   test("is remembered by a task in flight, and by one whose receiver holds a confirm, alone", async () => {
     const keys = [uuidv7(), uuidv7(), uuidv7()] as const;
     await store.insert({ key: keys[0], state: "running" });
-    await store.insert({ key: keys[1], confirmed: true });
+    await store.insert({ key: keys[1], attempts: 1, confirmed_attempt: 1 });
     await store.insert({ key: keys[2] });
     const left = await database.query((connection) =>
       leaveTombstones(connection, { queue: "default", keys, lifetimeMs: hourMs }),
