@@ -52,7 +52,8 @@ export class Shares {
 
   /** Asks for more slots of a queue that has `running` in flight, in the background; `onGranted` tells. */
   ask(queue: string, running: number): void {
-    if (this.#asking.has(queue) || this.#caps.has(queue)) return;
+    const isCapped = (this.#slots.get(queue) ?? 0) >= (this.#caps.get(queue) ?? Number.POSITIVE_INFINITY);
+    if (this.#asking.has(queue) || isCapped) return;
     this.#asking.add(queue);
     void this.#inTurn(async () => {
       const owner = this.#owner;

@@ -52,7 +52,7 @@ interface Running {
   readonly calls: Call[];
   readonly errors: unknown[];
   /** Waits until that many calls were begun. */
-  begun(count: number): Promise<void>;
+  readonly begun: (count: number) => Promise<void>;
 }
 
 async function startLane({ concurrency = 100, index = open.index as DueIndex } = {}): Promise<Running> {

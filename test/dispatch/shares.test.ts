@@ -21,8 +21,8 @@ interface Owner {
   readonly shares: Shares;
   readonly granted: string[];
   /** Asks, and waits until Postgres has the answer. */
-  ask(running: number): Promise<number>;
-  rebalance(demand: Partial<LaneDemand> | null): Promise<number>;
+  readonly ask: (running: number) => Promise<number>;
+  readonly rebalance: (demand: Partial<LaneDemand> | null) => Promise<number>;
 }
 
 async function owner(): Promise<Owner> {

@@ -17,11 +17,11 @@ export interface OpenIndex {
   /** What was announced so far: a time and a queue each. */
   readonly wakes: readonly string[];
   /** Resolves once all that was announced before has come. */
-  announced(): Promise<void>;
+  readonly announced: () => Promise<void>;
   readonly raw: RawRedis;
-  key(queue: string): string;
+  readonly key: (queue: string) => string;
   /** The queue's entries and marks, by score. */
-  entries(queue: string): Promise<Record<string, number>>;
+  readonly entries: (queue: string) => Promise<Record<string, number>>;
   close(): void;
 }
 

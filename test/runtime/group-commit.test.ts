@@ -59,7 +59,7 @@ describe("a batch", () => {
 
   test("is cut at its limit, and the rest follows in order", async () => {
     const { commits, writes, batches } = setUp({ batchMax: 2 });
-    const outcomes = Promise.all([..."abcde"].map((item) => commits.add(item)));
+    const outcomes = Promise.all("abcde".split("").map((item) => commits.add(item)));
     for (let written = 0; written < 3; written += 1) {
       await turns();
       writes[written]?.finish();
@@ -87,7 +87,7 @@ describe("a batch", () => {
 describe("items of one name", () => {
   test("never share a batch, and do not hold up the others", async () => {
     const { commits, writes, batches } = setUp({ conflictName: (item) => item });
-    const outcomes = Promise.all([..."aabab"].map((item) => commits.add(item)));
+    const outcomes = Promise.all("aabab".split("").map((item) => commits.add(item)));
     for (let written = 0; written < 3; written += 1) {
       await turns();
       writes[written]?.finish();
@@ -112,7 +112,7 @@ describe("items of one name", () => {
 
   test("of no name may be together", async () => {
     const { commits, writes, batches } = setUp({ conflictName: () => null });
-    const outcomes = Promise.all([..."aaa"].map((item) => commits.add(item)));
+    const outcomes = Promise.all("aaa".split("").map((item) => commits.add(item)));
     await turns();
     expect(batches()).toEqual(["aaa"]);
     writes[0]?.finish();
@@ -123,7 +123,7 @@ describe("items of one name", () => {
 describe("a failure", () => {
   test("is that of every item of its batch, and of no other", async () => {
     const { commits, writes } = setUp({ batchMax: 2, conflictName: (item) => item });
-    const settled = Promise.allSettled([..."abca"].map((item) => commits.add(item)));
+    const settled = Promise.allSettled("abca".split("").map((item) => commits.add(item)));
     await turns();
     writes[0]?.fail(new Error("the server is away"));
     await turns();

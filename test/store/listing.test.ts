@@ -78,7 +78,7 @@ describe.each([
   });
 
   test("hold what is due after and before an instant, both left out", async () => {
-    const instants = [...new Set(tasks.map((task) => task.dueAt))].toSorted();
+    const instants = [...new Set(tasks.map((task) => task.dueAt))].toSorted((a, b) => a - b);
     const [dueAfter = 0, dueBefore = 0] = [instants[1], instants[4]];
     const within = tasks.filter((task) => task.dueAt > dueAfter && task.dueAt < dueBefore);
     expect((await pages({ dueAfter, dueBefore }, order, 3)).flat()).toEqual(
