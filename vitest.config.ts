@@ -17,6 +17,8 @@ export default defineConfig(({ mode }) => ({
         extends: true,
         test: {
           name: "parts",
+          // They wait for sockets and timers more than they compute.
+          maxWorkers: 2,
           include: ["test/**/*.test.ts"],
           exclude: ["test/fault/**"],
           sequence: { groupOrder: 0 },

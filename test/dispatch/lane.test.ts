@@ -55,7 +55,8 @@ interface Running {
   readonly begun: (count: number) => Promise<void>;
 }
 
-async function startLane({ concurrency = 100, index = open.index as DueIndex } = {}): Promise<Running> {
+async function startLane(options: { concurrency?: number; index?: DueIndex } = {}): Promise<Running> {
+  const { concurrency = 100, index = open.index } = options;
   await store.query(
     "insert into lapse.queues (name, concurrency) values ($1, $2) on conflict (name) do update set concurrency = excluded.concurrency",
     [queue, concurrency],

@@ -173,11 +173,10 @@ describe("two dispatchers that both want slots", () => {
   test("are given what comes free, up to an even share", async () => {
     const [one, two] = [await owner(), await owner()];
     const gone = await store.dispatcher();
-    const shares = [one.id, 3, 5, two.id, 3, 5, gone, 4, 0];
     await store.query(
       `insert into lapse.shares (owner, slots, wanted, queue) values
         ($1, $2, $3, $10), ($4, $5, $6, $10), ($7, $8, $9, $10)`,
-      [...shares, queue],
+      [one.id, 3, 5, two.id, 3, 5, gone, 4, 0, queue],
     );
     for (const { rebalance } of [one, two]) expect(await rebalance({ running: 3, isHungry: true })).toBe(3);
     await store.query("delete from lapse.shares where owner = $1", [gone]);

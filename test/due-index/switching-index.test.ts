@@ -28,7 +28,7 @@ beforeEach(async () => {
   told = [];
   const metrics = {
     event: (event: string) => told.push(event),
-    setRedisInUse: (inUse: boolean) => told.push(inUse ? "redis" : "postgres"),
+    setRedisInUse: (isInUse: boolean) => told.push(isInUse ? "redis" : "postgres"),
   };
   index = new SwitchingIndex({
     redis: open.index,

@@ -107,7 +107,7 @@ test("an instant reckoned by the clock is whole, never early by the server's, an
 
 describe("a timer", () => {
   test("rounds up to the ms, and never fires before", () => {
-    const fired = vi.fn();
+    const fired = vi.fn<() => void>();
     startTimer(1.2, fired);
     vi.advanceTimersByTime(1);
     expect(fired).not.toHaveBeenCalled();
@@ -116,7 +116,7 @@ describe("a timer", () => {
   });
 
   test.each([2 ** 31, 60 * 86_400_000, Number.POSITIVE_INFINITY])("of %d ms fires after a minute", (delayMs) => {
-    const fired = vi.fn();
+    const fired = vi.fn<() => void>();
     startTimer(delayMs, fired);
     vi.advanceTimersByTime(sleepMsMax - 1);
     expect(fired).not.toHaveBeenCalled();
@@ -125,14 +125,14 @@ describe("a timer", () => {
   });
 
   test("of a time that is past fires at once", () => {
-    const fired = vi.fn();
+    const fired = vi.fn<() => void>();
     startTimer(-5, fired);
     vi.advanceTimersByTime(1);
     expect(fired).toHaveBeenCalledOnce();
   });
 
   test("that was cancelled never fires", () => {
-    const fired = vi.fn();
+    const fired = vi.fn<() => void>();
     startTimer(10, fired).cancel();
     vi.advanceTimersByTime(sleepMsMax);
     expect(fired).not.toHaveBeenCalled();

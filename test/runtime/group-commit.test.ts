@@ -1,7 +1,7 @@
 // Owns the facts about group commit: what is written together, in which order, and who learns of a failure.
 
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { GroupCommit, type GroupCommitOptions } from "../../src/runtime/group-commit.ts";
 
 interface Write {
@@ -141,16 +141,14 @@ describe("a drain", () => {
 
   test("waits for what is being written and for what came after", async () => {
     const { commits, writes } = setUp();
-    let isDrained = false;
+    const isDrained = vi.fn<() => void>();
     const adding = [commits.add("a")];
     await turns();
     adding.push(commits.add("b"));
-    const drained = commits.drained().then(() => {
-      isDrained = true;
-    });
+    const drained = commits.drained().then(isDrained);
     writes[0]?.finish();
     await turns();
-    expect(isDrained).toBe(false);
+    expect(isDrained).not.toHaveBeenCalled();
     writes[1]?.finish();
     await drained;
     await Promise.all(adding);

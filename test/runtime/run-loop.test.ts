@@ -162,13 +162,11 @@ describe("a stop", () => {
     told.gate = promise;
     loop.start();
     await settled();
-    let isStopped = false;
-    const stopping = loop.stop().then(() => {
-      isStopped = true;
-    });
+    const isStopped = vi.fn<() => void>();
+    const stopping = loop.stop().then(isStopped);
     loop.wake();
     await settled();
-    expect(isStopped).toBe(false);
+    expect(isStopped).not.toHaveBeenCalled();
     resolve();
     await stopping;
     await vi.advanceTimersByTimeAsync(120_000);

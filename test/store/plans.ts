@@ -166,13 +166,13 @@ function readingOf(plan: Node): Reading {
   const nodes = [...walk(plan)];
   const rowsOf = (table: string): number =>
     nodes
-      .filter((node) => node["Relation Name"] === table && / Scan$/.test(node["Node Type"]))
+      .filter((node) => node["Relation Name"] === table && node["Node Type"].endsWith(" Scan"))
       .reduce((sum, node) => sum + rowsRead(node), 0);
   return {
     taskRows: rowsOf("tasks"),
     attemptRows: rowsOf("attempts"),
     pages: (plan["Shared Hit Blocks"] ?? 0) + (plan["Shared Read Blocks"] ?? 0),
-    sorted: nodes.filter((node) => /Sort$/.test(node["Node Type"])).map(rowsTakenIn),
+    sorted: nodes.filter((node) => node["Node Type"].endsWith("Sort")).map(rowsTakenIn),
     scanned: nodes.flatMap((node) =>
       node["Node Type"] === "Seq Scan" && node["Relation Name"] !== undefined ? [node["Relation Name"]] : [],
     ),

@@ -27,19 +27,19 @@ async function fired(count: number): Promise<string[]> {
   const owner = await store.dispatcher();
   const arrivals = Array.from({ length: count }, () => arrival());
   await insertArrivals(database, uuidv7(), arrivals);
-  const ids = arrivals.map(({ id }) => id);
-  await store.query("update lapse.tasks set next_attempt_at = now() where id = any($1)", [ids]);
-  const { claimed } = await claim(database, owner, ids);
+  const made = arrivals.map(({ id }) => id);
+  await store.query("update lapse.tasks set next_attempt_at = now() where id = any($1)", [made]);
+  const { claimed } = await claim(database, owner, made);
   await settleAttempts(
     database,
     claimed.map((task) => settlingOf(task, owner)),
   );
-  for (const [i, id] of ids.entries())
+  for (const [i, id] of made.entries())
     await store.query("update lapse.tasks set finished_at = now() - $2 * interval '1 hour' where id = $1", [
       id,
       count - i + 1,
     ]);
-  return ids;
+  return made;
 }
 
 async function ids(table: "tasks" | "attempts"): Promise<string[]> {

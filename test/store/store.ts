@@ -91,11 +91,11 @@ export async function openStore(): Promise<TestStore> {
       ),
     dispatcher: async (standing = "alive") => {
       const id = uuidv7();
-      const until = standing === "alive" ? leaseMs : -leaseMs;
+      const holdsForMs = standing === "alive" ? leaseMs : -leaseMs;
       await query(
         `insert into lapse.dispatchers (id, lease_until, dead_at)
          values ($1, clock_timestamp() + $2 * interval '1 millisecond', case when $3 then clock_timestamp() end)`,
-        [id, until, standing === "dead"],
+        [id, holdsForMs, standing === "dead"],
       );
       return id;
     },
