@@ -7,6 +7,12 @@ local due_index, token = KEYS[1], ARGV[1]
 local server = string.match(redis.call("INFO", "server"), "run_id:(%w+)")
 local replication = string.match(redis.call("INFO", "replication"), "master_replid:(%w+)")
 local name = server .. ":" .. replication
+-- The score of a filling is the seconds of the server's clock, negative, which stay far above the ms of the marks.
+local now_s = tonumber(redis.call("TIME")[1])
+-- First of all writes: a server that is full refuses only a script's first one, and must not pass for one that works.
+redis.call("ZADD", due_index, string.format("%.0f", -now_s), "filling:" .. name .. ":" .. token)
+-- Fillings that began ten minutes ago and never ended were given up.
+redis.call("ZREMRANGEBYSCORE", due_index, "(" .. string.format("%.0f", 600 - now_s), "(0")
 local filled_until = 0
 for _, mark in ipairs(redis.call("ZRANGE", due_index, "-inf", "(0", "BYSCORE", "LIMIT", 0, 100)) do
   if mark == "filled:" .. name then
@@ -15,8 +21,4 @@ for _, mark in ipairs(redis.call("ZRANGE", due_index, "-inf", "(0", "BYSCORE", "
     redis.call("ZREM", due_index, mark)
   end
 end
--- Fillings that were begun ten minutes ago and never ended were given up. Seconds of the server's clock stay far above the marks' ms.
-local now_s = tonumber(redis.call("TIME")[1])
-redis.call("ZREMRANGEBYSCORE", due_index, "(" .. string.format("%.0f", 600 - now_s), "(0")
-redis.call("ZADD", due_index, string.format("%.0f", -now_s), "filling:" .. name .. ":" .. token)
 return string.format("%.0f", filled_until)
