@@ -1,12 +1,16 @@
 // Owns this dispatcher's shares of the queues' slots, as Postgres has them: asked for when a lane needs them, given up when it does not
 // or others want. A share that sat idle would be lost to the others for a whole lease if this process died.
 
+import { sleep } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Database } from "../store/database.ts";
 import { acquireSlots, readShares, releaseSlots, type Share } from "../store/shares.ts";
 
 /** A lane asks for this many at least, and for as many again as it uses: a burst has all it may have after a few calls. */
 const slotsAskedMin = 8;
+
+/** A call that failed (Postgres away, the queue's row held by somebody else) is made again after this. */
+const askAgainMs = 50;
 
 /** What a lane says of itself when shares are handed round. */
 export interface LaneDemand {
@@ -29,9 +33,8 @@ export class Shares {
   #slots = new Map<string, number>();
   /** Where others want slots, how many of its own a lane may use: the rest is given up as calls end. */
   #caps = new Map<string, number>();
-  readonly #asking = new Set<string>();
-  /** Reads and writes of shares follow one another, so that none overwrites what a later one found. */
-  #last: Promise<unknown> = Promise.resolve();
+  /** Queues of which a share is being asked for or given up. */
+  readonly #busy = new Set<string>();
 
   constructor(parts: SharesParts, owner: string) {
     this.#parts = parts;
@@ -52,33 +55,38 @@ export class Shares {
 
   /** Asks for more slots of a queue that has `running` in flight, in the background; `onGranted` tells. */
   ask(queue: string, running: number): void {
+    void this.#ask(queue, running);
+  }
+
+  /** Hands round: gives up what lanes can spare or others want, and asks again for lanes that go hungry. */
+  async rebalance(lanes: ReadonlyMap<string, LaneDemand>): Promise<void> {
+    const owner = this.#owner;
+    const shares = await this.#parts.database.query((connection) => readShares(connection, owner));
+    if (owner !== this.#owner) return;
+    const idle = shares.filter((share) => !this.#busy.has(share.queue));
+    const kept = [...this.#slots].filter(([queue]) => this.#busy.has(queue));
+    this.#slots = new Map([...kept, ...idle.map((share) => [share.queue, share.slots] as const)]);
+    this.#caps = new Map(
+      shares.filter((share) => share.othersWant > 0).map((share) => [share.queue, evenShare(share)]),
+    );
+    await Promise.all(idle.map((share) => this.#alone(share.queue, () => this.#giveUp(share, lanes.get(share.queue)))));
+    const hungry = [...lanes.values()].filter(
+      ({ queue, running, isHungry }) => isHungry && this.slots(queue) <= running,
+    );
+    await Promise.all(hungry.map(({ queue, running }) => this.#ask(queue, running)));
+  }
+
+  async #ask(queue: string, running: number): Promise<void> {
     const isCapped = (this.#slots.get(queue) ?? 0) >= (this.#caps.get(queue) ?? Number.POSITIVE_INFINITY);
-    if (this.#asking.has(queue) || isCapped) return;
-    this.#asking.add(queue);
-    void this.#inTurn(async () => {
+    if (isCapped) return;
+    await this.#alone(queue, async () => {
       const owner = this.#owner;
       const had = this.slots(queue);
       const slots = await acquireSlots(this.#parts.database, queue, { owner, want: Math.max(slotsAskedMin, running) });
       if (owner !== this.#owner) return;
       this.#slots.set(queue, slots);
       if (slots > had) this.#parts.onGranted(queue);
-    }).finally(() => this.#asking.delete(queue));
-  }
-
-  /** Hands round: gives up what lanes can spare or others want, and asks again for lanes that go hungry. */
-  async rebalance(lanes: ReadonlyMap<string, LaneDemand>): Promise<void> {
-    await this.#inTurn(async () => {
-      const owner = this.#owner;
-      const shares = await this.#parts.database.query((connection) => readShares(connection, owner));
-      if (owner !== this.#owner) return;
-      this.#slots = new Map(shares.map((share) => [share.queue, share.slots]));
-      this.#caps = new Map(
-        shares.filter((share) => share.othersWant > 0).map((share) => [share.queue, evenShare(share)]),
-      );
-      for (const share of shares) await this.#giveUp(share, lanes.get(share.queue));
     });
-    for (const { queue, running, isHungry } of lanes.values())
-      if (isHungry && this.slots(queue) <= running) this.ask(queue, running);
   }
 
   async #giveUp(share: Share, lane: LaneDemand | undefined): Promise<void> {
@@ -97,12 +105,19 @@ export class Shares {
     );
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#last.then(work).catch((error: unknown) => {
-      this.#parts.log.debug({ err: error }, "shares.call_failed");
-    });
-    this.#last = turn;
-    return turn;
+  /** One call a queue at a time. A row that somebody else holds is no reason to wait: the lane is woken to ask again. */
+  async #alone(queue: string, work: () => Promise<void>): Promise<void> {
+    if (this.#busy.has(queue)) return;
+    this.#busy.add(queue);
+    const failure = await work().then(
+      () => null,
+      (error: unknown) => ({ error }),
+    );
+    this.#busy.delete(queue);
+    if (failure === null) return;
+    this.#parts.log.debug({ err: failure.error, queue }, "shares.call_failed");
+    await sleep(askAgainMs);
+    this.#parts.onGranted(queue);
   }
 }
 

@@ -9,7 +9,7 @@ const silenceTimeoutMs = 2_000;
  * Between the statements of a transaction nothing is waited for but this process's own event loop. One that is stopped there, or cut off,
  * must not hold its locks for long: others take over within 15 s.
  */
-const idleInTransactionMs = 2_000;
+const idleInTransactionMs = 1_000;
 
 export interface PoolSettings {
   readonly max: number;

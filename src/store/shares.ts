@@ -4,6 +4,9 @@ import { sql } from "kysely";
 import type { Connection, Database } from "./database.ts";
 import { isAlive } from "./owners.ts";
 
+/** How long the queue's row is waited for: other dispatchers hold it for a moment, anybody else's transaction for however long. */
+const lockTimeoutMs = 100;
+
 /** A dispatcher's share of a queue, and what the others hold and want. */
 export interface Share {
   readonly queue: string;
@@ -28,6 +31,7 @@ export async function acquireSlots(
   { owner, want }: { owner: string; want: number },
 ): Promise<number> {
   return database.transaction(async (trx) => {
+    await sql`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`.execute(trx);
     // Against a takeover, which locks this row: a share is either seen by it, or not given.
     if (!(await isAlive(trx, owner))) return 0;
     const [limit] = (

@@ -4,6 +4,9 @@ import { onTestFinished, expect, test } from "vitest";
 import { startRedis, type TestRedis } from "../support/servers.ts";
 import { entriesAt, idsOf, type OpenIndex, openIndex, openRaw, until } from "./redis.ts";
 
+/** In ten minutes, as a filling goes. */
+const filledUntil = Date.now() + 600_000;
+
 async function start(...settings: readonly string[]): Promise<TestRedis> {
   const redis = await startRedis({ settings });
   onTestFinished(() => redis.stop());
@@ -20,12 +23,12 @@ test("a set is not filled where its server was started again", async () => {
   const redis = await start();
   const { index } = await openOn(redis);
   await index.beginFill("q", "a");
-  await index.endFill("q", "a", 5_000);
+  await index.endFill("q", "a", filledUntil);
   await index.beginFill("q", "b");
   redis.kill("SIGKILL");
   await redis.restart();
   await until(() => index.beginFill("other", "a").then(() => true));
-  expect(await index.endFill("q", "b", 6_000)).toBe(false);
+  expect(await index.endFill("q", "b", filledUntil + 1_000)).toBe(false);
   expect(await index.beginFill("q", "c")).toBe(0);
 });
 
@@ -35,7 +38,7 @@ test("a set is not filled where its server was started again from a file, and ma
   const entries = entriesAt("q", 1_000, 2_000);
   await index.put(entries);
   await index.beginFill("q", "a");
-  await index.endFill("q", "a", 5_000);
+  await index.endFill("q", "a", filledUntil);
   await raw.send("SAVE");
   redis.kill("SIGKILL");
   await redis.restart();
@@ -51,7 +54,7 @@ test("a set is not filled where a replica was promoted, and may lack what was no
   const one = await openOn(first);
   await one.index.put(entriesAt("q", 1_000));
   await one.index.beginFill("q", "a");
-  await one.index.endFill("q", "a", 5_000);
+  await one.index.endFill("q", "a", filledUntil);
   const replica = await openRaw(second.url);
   onTestFinished(() => replica.close());
   await replica.send("REPLICAOF", "127.0.0.1", String(first.port));

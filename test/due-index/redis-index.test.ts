@@ -121,7 +121,7 @@ describe("a take", () => {
 
   test("gives out no marks", async () => {
     await open.index.beginFill(newQueue(), "1");
-    await open.index.endFill(queue, "1", 5_000);
+    await open.index.endFill(queue, "1", Date.now());
     await open.index.beginFill(queue, "2");
     expect(await take(10_000)).toEqual({ ids: [], nextAt: null });
   });
@@ -166,61 +166,72 @@ describe("moving and removing", () => {
 describe("a filling", () => {
   const begin = (token: string) => open.index.beginFill(queue, token);
   const end = (token: string, until: number) => open.index.endFill(queue, token, until);
+  const later = (ms: number): number => 1_795_250_300_000 + ms;
 
   test("leaves a mark that says how far the set is filled", async () => {
     newQueue();
     expect(await begin("a")).toBe(0);
-    expect(await end("a", 1_795_250_305_400.7)).toBe(true);
-    expect(await begin("b")).toBe(1_795_250_305_400);
+    expect(await end("a", later(5_400.7))).toBe(true);
+    expect(await begin("b")).toBe(later(5_400));
   });
 
   test("moves the mark forward alone, and not at all where it says so", async () => {
     newQueue();
-    for (const until of [5_000, 4_000, 0]) {
+    for (const until of [later(5_000), later(4_000), 0]) {
       await begin("a");
       expect(await end("a", until)).toBe(true);
     }
-    expect(await begin("b")).toBe(5_000);
+    expect(await begin("b")).toBe(later(5_000));
   });
 
   test("of two at once does not end the other", async () => {
     newQueue();
     await begin("a");
     await begin("b");
-    expect(await end("a", 5_000)).toBe(true);
-    expect(await end("b", 6_000)).toBe(true);
-    expect(await end("b", 7_000)).toBe(false);
+    expect(await end("a", later(5_000))).toBe(true);
+    expect(await end("b", later(6_000))).toBe(true);
+    expect(await end("b", later(7_000))).toBe(false);
   });
 
   test("is in vain where the set was flushed meanwhile, and the mark is gone", async () => {
     newQueue();
     await begin("a");
-    await end("a", 5_000);
+    await end("a", later(5_000));
     await begin("b");
     await open.raw.send("FLUSHALL");
-    expect(await end("b", 6_000)).toBe(false);
+    expect(await end("b", later(6_000))).toBe(false);
     expect(await begin("c")).toBe(0);
   });
 
   test("removes the marks of other servers, and keeps its own and the entries", async () => {
     newQueue();
     await begin("a");
-    await end("a", 5_000);
+    await end("a", later(5_000));
     const [entry] = entriesAt(queue, 1_000);
     await open.index.put(entry === undefined ? [] : [entry]);
     const stale = "filled:0000000000000000000000000000000000000000:1111111111111111111111111111111111111111";
-    await open.raw.send("ZADD", open.key(queue), "-9000", stale);
-    expect(await begin("b")).toBe(5_000);
+    await open.raw.send("ZADD", open.key(queue), `${-later(9_000)}`, stale);
+    expect(await begin("b")).toBe(later(5_000));
     const members = Object.keys(await open.entries(queue));
     expect(members).not.toContain(stale);
     expect(members).toContain(entry?.id);
+  });
+
+  test("that was given up ten minutes ago leaves nothing behind, one that may go on does", async () => {
+    const seconds = (ago: number): string => String(ago - Math.floor(Date.now() / 1_000));
+    await open.raw.send("ZADD", open.key(newQueue()), seconds(700), "filling:old", seconds(500), "filling:young");
+    await begin("a");
+    await end("a", later(0));
+    expect(Object.keys(await open.entries(queue)).filter((member) => member.startsWith("filling"))).toEqual([
+      "filling:young",
+    ]);
   });
 
   test("leaves nothing of itself behind", async () => {
     newQueue();
     for (let i = 0; i < 50; i += 1) {
       await begin(`${i}`);
-      await end(`${i}`, i);
+      await end(`${i}`, later(i));
     }
     expect(Object.keys(await open.entries(queue)).length).toBe(1);
   });

@@ -11,7 +11,7 @@ import { makeWorld, testMsMax } from "./world.ts";
 
 const taskCount = sized({ usual: 600, long: 6_000 });
 const hangingCount = 20;
-const dueEveryMs = 20;
+const dueEveryMs = sized({ usual: 20, long: 4 });
 /** Tasks fall due before, while and after Lapse is down. */
 const firstDueMs = 1_000;
 const downMs = 2_000;

@@ -2,7 +2,9 @@
 // over, and goes on under another identity (P5).
 // Method: SIGSTOP while calls connect, hang and are claimed, SIGCONT once another dispatcher has taken them over; the histories compared.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import type { LapseProcess } from "../support/process.ts";
 import { sized } from "../support/size.ts";
 import type { Answered } from "./caller.ts";
 import { startGate, trustEnv } from "./gate.ts";
@@ -16,6 +18,9 @@ const hangingCount = 20;
 /** Tasks due around the stop, so that it comes while the dispatcher claims. */
 const passingCount = sized({ usual: 200, long: 2_000 });
 const passingEveryMs = 10;
+const newQueueEveryMs = 15;
+const stopTriesMax = 100;
+const stopLookMs = 20;
 const takeoverMsMax = 15_000;
 const latenessMsMax = 2_000;
 
@@ -72,6 +77,50 @@ test("a dispatcher stopped beyond its lease neither sends nor settles what was t
     .map(({ number, outcome }) => `${number} ${outcome}`);
   expect(new Set(outcomes)).toEqual(new Set(["1 lost", "2 succeeded"]));
 });
+
+test("a dispatcher stopped inside a transaction of its own holds up no queue for 2 s", {
+  timeout: testMsMax,
+}, async () => {
+  const world = await makeWorld();
+  const { start, expectPromisesKept } = world;
+  await start("api");
+  const [stopped] = await Promise.all([start("dispatcher"), start("dispatcher")]);
+  await untilIdentities(world, 2);
+  let isLoaded = true;
+  const load = postInNewQueues(world, () => isLoaded);
+  await sleep(newQueueEveryMs * 20);
+  await stopInTransaction(stopped, world);
+  await sleep(2 * latenessMsMax);
+  isLoaded = false;
+  await load;
+  const { tasks } = await expectPromisesKept({ latenessMsMax });
+  expect(tasks.filter((task) => task.state !== "succeeded")).toEqual([]);
+});
+
+/** A queue a task: its slots must be had before the task can be claimed. */
+async function postInNewQueues({ caller, receiver }: World, isLoaded: () => boolean): Promise<void> {
+  const answers: Promise<Answered>[] = [];
+  for (let i = 0; isLoaded(); i += 1) {
+    answers.push(caller.accept({ url: receiver.url, queue: `queue-${i}`, delay: "100ms" }));
+    await sleep(newQueueEveryMs);
+  }
+  await Promise.all(answers);
+}
+
+/** Stops it where Postgres waits for it in a transaction with a share written; after many tries wherever it is. */
+async function stopInTransaction(dispatcher: LapseProcess, { databaseUrl }: World): Promise<void> {
+  const text = `select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'
+    and query like '%lapse.shares%' and clock_timestamp() - state_change > interval '15 milliseconds'`;
+  for (let tries = 0; tries < stopTriesMax; tries += 1) {
+    dispatcher.kill("SIGSTOP");
+    // Whatever it had sent is answered by now.
+    await sleep(stopLookMs);
+    if ((await rowsOf(databaseUrl, text)).length > 0) return;
+    dispatcher.kill("SIGCONT");
+    await sleep(stopLookMs * Math.random());
+  }
+  dispatcher.kill("SIGSTOP");
+}
 
 async function acceptMany({ caller }: World, count: number, task: Record<string, unknown>): Promise<Answered[]> {
   return Promise.all(Array.from({ length: count }, () => caller.accept(task)));

@@ -1,7 +1,7 @@
 // Owns a gate before the receiver: while it is shut, connections over TLS are taken and get no further, so that a sender stays between
 // its claim and the first byte of its request. Once open it passes everything on.
 
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,9 +52,11 @@ export async function startGate(url: string): Promise<Gate> {
   };
 }
 
-/** What makes a Lapse process trust the gate. */
+/** What makes a Lapse process trust the gate; its file is gone with the test. */
 export function trustEnv(): Readonly<Record<string, string>> {
-  const path = join(tmpdir(), `lapse-test-${process.pid}-ca.pem`);
+  const folder = mkdtempSync(join(tmpdir(), "lapse-gate-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "ca.pem");
   writeFileSync(path, certificate);
   return { NODE_EXTRA_CA_CERTS: path };
 }

@@ -1,3 +1,5 @@
+// Owns the facts about plans: each hot statement reads what it needs, however much waits or has ended beside it.
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { findStanding, insertArrivals } from "../../src/store/accept.ts";

@@ -69,7 +69,11 @@ export class Explainer {
     await client.connect();
     const settings = await database.run(bind(readSettings, []));
     for (const { name, setting } of settings) await client.query("select set_config($1, $2, false)", [name, setting]);
-    return new Explainer(new pg.Pool({ connectionString: url, max: 1 }), client);
+    const pool = new pg.Pool({ connectionString: url, max: 1 });
+    // The drop of the database ends them, though they are being closed by then.
+    client.on("error", () => undefined);
+    pool.on("error", () => undefined).on("connect", (pooled) => pooled.on("error", () => undefined));
+    return new Explainer(pool, client);
   }
 
   async close(): Promise<void> {

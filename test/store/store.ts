@@ -6,7 +6,7 @@ import { v7 as uuidv7 } from "uuid";
 import { createLog } from "../../src/runtime/log.ts";
 import type { Arrival } from "../../src/store/accept.ts";
 import { claim } from "../../src/store/claims.ts";
-import { type Connection, Database } from "../../src/store/database.ts";
+import { Database } from "../../src/store/database.ts";
 import { leaseMs } from "../../src/store/owners.ts";
 import type { Settling } from "../../src/store/settle.ts";
 import type { AttemptRow, TaskRow } from "../../src/store/task-rows.ts";
@@ -51,6 +51,8 @@ export async function openStore(): Promise<TestStore> {
   const testDatabase = await createDatabase();
   const database = new Database(testDatabase.url, createLog("silent"));
   const pool = new pg.Pool({ connectionString: testDatabase.url, max: 4 });
+  // Some tests end connections, and so does the drop of the database: also one that is being closed and has nobody to listen.
+  pool.on("error", () => undefined).on("connect", (client) => client.on("error", () => undefined));
   const strangers: pg.Client[] = [];
 
   const query: TestStore["query"] = async <Row extends pg.QueryResultRow>(
@@ -221,5 +223,3 @@ export function randomOf(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
-
-export type { Connection };
