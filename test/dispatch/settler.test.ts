@@ -1,5 +1,6 @@
 // Owns the facts about writing outcomes: that each is written in the end, and the index follows.
 
+import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Settler } from "../../src/dispatch/settler.ts";
 import type { DueEntry, DueIndex } from "../../src/due-index/due-index.ts";
@@ -120,4 +121,22 @@ describe("an outcome", () => {
     expect(await states([task])).toEqual(["succeeded"]);
     expect(await store.attempts(task.id)).toHaveLength(1);
   });
+
+  test.each(["53100", "53200", "58030", "XX000", "40P01"])(
+    "is written in the end whatever else Postgres says in between (%s): its call must not be made again",
+    async (code) => {
+      let refusals = 2;
+      const refusing = {
+        query: store.database.query.bind(store.database),
+        runTogether: async (statements: Parameters<Database["runTogether"]>[0]) => {
+          refusals -= 1;
+          if (refusals >= 0) throw Object.assign(new pg.DatabaseError("no", 0, "error"), { code });
+          return store.database.runTogether(statements);
+        },
+      };
+      const task = await claimedOne();
+      const settler = settlerOn(refusing as unknown as Database);
+      expect(await settler.settle(settlingOf(task, owner))).toBe("saved");
+    },
+  );
 });
