@@ -70,7 +70,7 @@ export class Dispatcher {
     const { database, index, clock, log, metrics } = parts;
     this.#lease = this.#newLease();
     this.#claimer = new Claimer({ database, index, clock, onLook: (queue, at) => this.hint(queue, at) });
-    this.#settler = new Settler({ database, index, clock, metrics, onDue: (queue, at) => this.hint(queue, at) });
+    this.#settler = new Settler({ database, index, clock, metrics, log, onDue: (queue, at) => this.hint(queue, at) });
     this.#firing = new Firing({ ...parts, settler: this.#settler });
     this.#shares = new Shares({ database, log, onGranted: (queue) => this.#lanes.get(queue)?.wake() }, this.#lease.id);
     this.#healer = new Healer({

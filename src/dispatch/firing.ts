@@ -54,12 +54,13 @@ export class Firing {
       const called = await this.#call(task, lease).finally(onCallEnded);
       if (called !== null) await this.#settle(task, lease, called);
     } catch (error) {
-      // The task stays running under a living owner; the next look finds it a stray, and fires it as the same attempt.
+      // A bug. The attempt stays in flight here, so that nobody takes it for a stray and makes its call again; whoever takes over from
+      // this process records it lost.
       this.#parts.log.error({ err: error, taskId: task.id, attempt: task.attempt }, "task.fire_failed");
-    } finally {
-      if (this.#inFlight.get(task.id) === task.attempt) this.#inFlight.delete(task.id);
-      if (this.#inFlight.size === 0) for (const resolve of this.#onEmpty.splice(0)) resolve();
+      return;
     }
+    if (this.#inFlight.get(task.id) === task.attempt) this.#inFlight.delete(task.id);
+    if (this.#inFlight.size === 0) for (const resolve of this.#onEmpty.splice(0)) resolve();
   }
 
   /** Resolves once nothing is in flight. */

@@ -5,10 +5,11 @@ import { entryHorizonMs } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { sleep } from "../runtime/clock.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
+import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { readStanding } from "../store/claims.ts";
 import type { Database } from "../store/database.ts";
-import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
+import { isDataFault, StoreUnavailableError } from "../store/errors.ts";
 import { type Settled, type Settling, settleAttempts } from "../store/settle.ts";
 
 const settlesPerWriteMax = 500;
@@ -26,6 +27,7 @@ export interface SettlerParts {
   readonly index: DueIndex;
   readonly clock: Clock;
   readonly metrics: Metrics;
+  readonly log: Log;
   /** A task waits again. */
   readonly onDue: (queue: string, at: number) => void;
 }
@@ -45,7 +47,7 @@ export class Settler {
 
   /**
    * Writes an attempt's outcome. `saved`; or `superseded`: a newer attempt owns the task, or this very outcome was written by a send
-   * whose answer was lost. Goes on trying while Postgres is away. What the receiver sent and Postgres cannot store is left out, so that
+   * whose answer was lost. Never gives up, while Postgres is away or whatever else it says. What the receiver sent and Postgres cannot store is left out, so that
    * an outcome is never tried in a circle.
    */
   async settle(settling: Settling): Promise<"saved" | "superseded"> {
@@ -70,12 +72,14 @@ export class Settler {
       const written = await this.#writes.add(settling);
       if (written === null || !("fault" in written)) return written;
       if (settling.settlement.error === unstorable) throw written.fault;
-      return await this.#try({
+      return this.#try({
         ...settling,
         settlement: { ...settling.settlement, error: unstorable, responseSnippet: null },
       });
     } catch (error) {
-      if (!(error instanceof StoreUnavailableError) && !(error instanceof LockTimeoutError)) throw error;
+      // Whatever it is: the call was made, and an outcome that was given up would come back as a call made again.
+      if (!(error instanceof StoreUnavailableError))
+        this.#parts.log.error({ err: error, taskId: settling.task.id }, "settle.refused");
       this.#parts.metrics.event("settle.retried");
       await sleep(unavailableRetryMs);
       return "again";
@@ -101,9 +105,8 @@ export class Settler {
       const isOurs = standing?.state === "running" && standing.attempts === task.attempt && standing.owner === owner;
       if (!isOurs) this.#parts.metrics.event("settle.superseded");
       return !isOurs;
-    } catch (error) {
-      if (error instanceof StoreUnavailableError) return false;
-      throw error;
+    } catch {
+      return false;
     }
   }
 

@@ -23,8 +23,10 @@ export class LockTimeoutError extends Error {
 /** Condition names of https://www.postgresql.org/docs/current/errcodes-appendix.html. */
 const lockNotAvailable = "55P03";
 const transient = new Set(["40001", "40P01"]);
-/** Shutting down, starting up, too many connections, read-only standby, cancelled by statement_timeout. */
-const unavailable = new Set(["57P01", "57P02", "57P03", "53300", "25006", "57014", "25P03"]);
+/** Shutting down, starting up, sessions ended by a timeout, a read-only standby, cancelled by statement_timeout, an internal error. */
+const unavailable = new Set(["57P01", "57P02", "57P03", "57P05", "57014", "25006", "25P03", "25P04", "XX000"]);
+/** Connection exceptions, no resources (disk full, out of memory, too many connections), errors of the server's system. */
+const unavailableClass = /^(08|53|58)/;
 const uniqueViolation = "23505";
 const dataFault = /^(22|23)/;
 
@@ -52,9 +54,10 @@ export function isUniqueViolation(error: unknown): boolean {
 export function storeError(error: unknown): unknown {
   const state = sqlState(error);
   if (state === lockNotAvailable) return new LockTimeoutError(error);
-  if (state !== null)
-    return unavailable.has(state) || state.startsWith("08") ? new StoreUnavailableError(error) : error;
-  return isConnectionFault(error) ? new StoreUnavailableError(error) : error;
+  if (state === null) return isConnectionFault(error) ? new StoreUnavailableError(error) : error;
+  // A transient one comes here once it was sent again in vain.
+  const isUnavailable = unavailable.has(state) || unavailableClass.test(state) || transient.has(state);
+  return isUnavailable ? new StoreUnavailableError(error) : error;
 }
 
 /** A socket's error has a code such as ECONNREFUSED; pg's own have only a text. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { Settler } from "../../src/dispatch/settler.ts";
 import type { DueEntry, DueIndex } from "../../src/due-index/due-index.ts";
 import { Clock } from "../../src/runtime/clock.ts";
+import { createLog } from "../../src/runtime/log.ts";
 import type { Metrics } from "../../src/runtime/metrics.ts";
 import type { Database } from "../../src/store/database.ts";
 import { StoreUnavailableError } from "../../src/store/errors.ts";
@@ -33,7 +34,7 @@ function settlerOn(database: Database): Settler {
   };
   const metrics = { event: (event: string) => told.events.push(event) } as unknown as Metrics;
   const onDue = (queue: string, at: number): void => void told.hints.push([queue, at]);
-  return new Settler({ database, index, clock: new Clock(), metrics, onDue });
+  return new Settler({ database, index, clock: new Clock(), metrics, log: createLog("silent"), onDue });
 }
 
 const claimed = (count: number): Promise<ClaimedTask[]> =>
