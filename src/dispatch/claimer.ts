@@ -33,6 +33,7 @@ export interface ClaimerParts {
 export class Claimer {
   readonly #parts: ClaimerParts;
   readonly #claims: GroupCommit<ClaimRequest, readonly ClaimedTask[]>;
+  readonly #asked = new Set<string>();
 
   constructor(parts: ClaimerParts) {
     this.#parts = parts;
@@ -44,8 +45,23 @@ export class Claimer {
   }
 
   /** Resolves to the tasks won; what becomes of the others is seen to in the background, so that no call waits for it. */
-  claim(request: ClaimRequest): Promise<readonly ClaimedTask[]> {
-    return this.#claims.add(request);
+  async claim(request: ClaimRequest): Promise<readonly ClaimedTask[]> {
+    for (const id of request.ids) this.#asked.add(id);
+    try {
+      return await this.#claims.add(request);
+    } finally {
+      for (const id of request.ids) this.#asked.delete(id);
+    }
+  }
+
+  /** Ids being claimed. */
+  get count(): number {
+    return this.#asked.size;
+  }
+
+  /** A claim of the id is under way: its answer may be late, and the row won already. */
+  has(id: string): boolean {
+    return this.#asked.has(id);
   }
 
   async #claim(requests: readonly ClaimRequest[]): Promise<(readonly ClaimedTask[])[]> {

@@ -18,7 +18,7 @@ import { Healer } from "./healer.ts";
 import { Lane } from "./lane.ts";
 import { Lease } from "./lease.ts";
 import { Settler } from "./settler.ts";
-import { Shares } from "./shares.ts";
+import { type LaneDemand, Shares } from "./shares.ts";
 
 /** Attempts that one process has in flight at most, over all queues: bounds its sockets and memory. */
 const attemptsInFlightMax = 1_000;
@@ -64,6 +64,7 @@ export class Dispatcher {
   readonly #headPolls: RunLoop;
   #lease: Lease;
   #isStopping = false;
+  #wasFull = false;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
@@ -79,7 +80,7 @@ export class Dispatcher {
       metrics,
       log,
       fullQueues: () => [...this.#lanes.values()].filter((lane) => lane.isFull).map((lane) => lane.queue),
-      isInFlight: (id) => this.#firing.has(id),
+      isInFlight: (id) => this.#firing.has(id) || this.#claimer.has(id),
       onDue: (queue, ids) => this.#lane(queue)?.hand(ids),
       onSoon: (queue, at) => this.hint(queue, at),
       onClaimed: (task, lease) => this.#lane(task.queue)?.adopt(task, lease),
@@ -115,15 +116,32 @@ export class Dispatcher {
       ...[...this.#lanes.values()].map((lane) => lane.stop()),
     ]);
     const isDone = this.#firing.drained();
+    const giving = new RunLoop({
+      tick: () => this.#giveUpSlots(),
+      onError: () => undefined,
+      errorSleepMs: roundMs,
+    }).start();
     await Promise.race([isDone, sleep(drainMs)]);
     if (this.#parts.sender.callCount > 0) {
       this.#parts.sender.abortAll();
       await Promise.race([isDone, sleep(abortedSettleMs)]);
     }
     const isWritten = this.#firing.count === 0;
+    await giving.stop();
     await this.#lease.stop();
     if (isWritten) await unregisterDispatcher(this.#parts.database, this.#lease.id).catch(() => undefined);
     return isWritten;
+  }
+
+  /** While draining, the others may have the slots of calls that have ended. */
+  async #giveUpSlots(): Promise<number> {
+    await this.#shares.rebalance(() => this.#demands());
+    return roundMs;
+  }
+
+  #demands(): Map<string, LaneDemand> {
+    const draining = this.#isStopping ? { isHungry: false, isDraining: true } : {};
+    return new Map([...this.#lanes.values()].map((lane) => [lane.queue, { ...lane.demand, ...draining }]));
   }
 
   /** Null while stopping: no lane is made any more. */
@@ -136,7 +154,7 @@ export class Dispatcher {
       claimer: this.#claimer,
       shares: this.#shares,
       clock,
-      room: () => (this.#isStopping || !this.#lease.maySend ? 0 : attemptsInFlightMax - this.#firing.count),
+      room: () => this.#room(),
       lease: () => this.#lease,
       fire: (task, lease, onCallEnded) => void this.#fire(task, lease, onCallEnded),
       onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
@@ -149,18 +167,27 @@ export class Dispatcher {
   async #fire(task: ClaimedTask, lease: Lease, onCallEnded: () => void): Promise<void> {
     await this.#firing.fire(task, lease, onCallEnded);
     // Lanes that found the process full sleep until told.
-    if (this.#firing.count === attemptsInFlightMax - 1) this.#wakeLanes();
+    if (!this.#wasFull || this.#firing.count >= attemptsInFlightMax) return;
+    this.#wasFull = false;
+    this.#wakeLanes();
+  }
+
+  /** How many more attempts this process may have in flight. */
+  #room(): number {
+    if (this.#isStopping || !this.#lease.maySend) return 0;
+    const room = attemptsInFlightMax - this.#firing.count - this.#claimer.count;
+    if (room <= 0) this.#wasFull = true;
+    return room;
   }
 
   /** Each step for itself: one that fails does not keep the others from being taken. */
   async #round(): Promise<number> {
     const startedMs = monotonicMs();
-    const lanes = [...this.#lanes.values()];
     const steps = await Promise.allSettled([
       this.#healer.healDue(),
       this.#healer.takeOverFromDead(this.#lease),
       this.#healer.adoptStrays(this.#lease),
-      this.#shares.rebalance(new Map(lanes.map((lane) => [lane.queue, lane.demand]))),
+      this.#shares.rebalance(() => this.#demands()),
     ]);
     for (const step of steps)
       if (step.status === "rejected") this.#parts.log.warn({ err: step.reason }, "dispatcher.step_failed");

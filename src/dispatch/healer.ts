@@ -72,7 +72,7 @@ export class Healer {
   async takeOverFromDead(lease: Lease): Promise<void> {
     const { database, index, log, metrics, onClaimed } = this.#parts;
     if (!lease.mayTakeOver) return;
-    for (const dead of await database.query(declareDead)) {
+    for (const dead of await database.query((connection) => declareDead(connection, lease.id))) {
       for (let isComplete = false; !isComplete && lease.mayTakeOver; ) {
         const taken = await takeOver(database, dead, lease.id);
         const count = taken.claimed.length + taken.released.length;

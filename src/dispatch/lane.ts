@@ -13,7 +13,7 @@ import type { LaneDemand, Shares } from "./shares.ts";
 
 /** Ids that healing hands over and that wait for a slot; beyond them the next heal hands on. */
 const handedMax = 2_000;
-/** A lane whose next task is due within this holds slots already. */
+/** A lane whose next task is due within this, or was active within it, holds slots. */
 const readyAheadMs = 5_000;
 const errorSleepMs = 100;
 /** After a take of which nothing was won (stale entries, another process was first): the next may be as barren. */
@@ -40,6 +40,8 @@ export class Lane {
   readonly #loop: RunLoop;
   readonly #handed = new Set<string>();
   #running = 0;
+  /** Slots for what is being taken or claimed: each may come back to be run. */
+  #reserved = 0;
   /** When it last had something to do. */
   #activeAt: number;
   /** When the next task is due, as far as this lane was told. */
@@ -55,8 +57,11 @@ export class Lane {
   }
 
   get demand(): LaneDemand {
-    const isSoon = this.#nextAt - this.#parts.clock.now() < readyAheadMs;
-    return { queue: this.queue, running: this.#running, isHungry: this.#isHungry || this.#handed.size > 0 || isSoon };
+    const now = this.#parts.clock.now();
+    // One that was active a moment ago is likely to be so again: a share given up between two tasks would make the next one late.
+    const isActive = this.#nextAt - now < readyAheadMs || now - this.#activeAt < readyAheadMs;
+    const running = this.#running + this.#reserved;
+    return { queue: this.queue, running, isHungry: this.#isHungry || this.#handed.size > 0 || isActive };
   }
 
   get isFull(): boolean {
@@ -119,11 +124,17 @@ export class Lane {
       this.#isHungry = true;
       return sleepMsMax;
     }
-    const ids = await this.#take(room);
+    this.#reserved = room;
+    const ids = await this.#take(room).finally(() => {
+      this.#reserved = 0;
+    });
     if (ids.length === 0) return this.#sleepMs();
     // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
     const lease = this.#parts.lease();
-    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids });
+    this.#reserved = ids.length;
+    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids }).finally(() => {
+      this.#reserved = 0;
+    });
     for (const task of claimed) this.#begin(task, lease);
     return claimed.length === 0 ? barrenSleepMs : 0;
   }

@@ -9,7 +9,7 @@ import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { readStanding } from "../store/claims.ts";
 import type { Database } from "../store/database.ts";
-import { isDataFault, StoreUnavailableError } from "../store/errors.ts";
+import { LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
 import { type Settled, type Settling, settleAttempts } from "../store/settle.ts";
 
 const settlesPerWriteMax = 500;
@@ -92,7 +92,7 @@ export class Settler {
       const settled = new Map((await settleAttempts(this.#parts.database, settlings)).map((row) => [row.id, row]));
       return settlings.map(({ task }) => settled.get(task.id) ?? null);
     } catch (error) {
-      if (!isDataFault(error)) throw error;
+      if (error instanceof StoreUnavailableError || error instanceof LockTimeoutError) throw error;
       if (settlings.length === 1) return [{ fault: error }];
       const middle = Math.ceil(settlings.length / 2);
       return [...(await this.#write(settlings.slice(0, middle))), ...(await this.#write(settlings.slice(middle)))];

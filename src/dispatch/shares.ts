@@ -18,6 +18,8 @@ export interface LaneDemand {
   readonly running: number;
   /** It has due tasks that wait for a slot, or will have soon. */
   readonly isHungry: boolean;
+  /** It begins no call any more. */
+  readonly isDraining?: boolean;
 }
 
 export interface SharesParts {
@@ -35,6 +37,10 @@ export class Shares {
   #caps = new Map<string, number>();
   /** Queues of which a share is being asked for or given up. */
   readonly #busy = new Set<string>();
+  /** Those whose share changed since the last reading began. */
+  readonly #touched = new Set<string>();
+  /** Those of which one was asked for meanwhile: their lanes are woken to ask again. */
+  readonly #passedOver = new Set<string>();
 
   constructor(parts: SharesParts, owner: string) {
     this.#parts = parts;
@@ -59,18 +65,24 @@ export class Shares {
   }
 
   /** Hands round: gives up what lanes can spare or others want, and asks again for lanes that go hungry. */
-  async rebalance(lanes: ReadonlyMap<string, LaneDemand>): Promise<void> {
+  async rebalance(demands: () => ReadonlyMap<string, LaneDemand>): Promise<void> {
     const owner = this.#owner;
+    this.#touched.clear();
     const shares = await this.#parts.database.query((connection) => readShares(connection, owner));
     if (owner !== this.#owner) return;
-    const idle = shares.filter((share) => !this.#busy.has(share.queue));
-    const kept = [...this.#slots].filter(([queue]) => this.#busy.has(queue));
+    // What was asked for or given up meanwhile is newer than what was read.
+    const isOld = (queue: string): boolean => this.#busy.has(queue) || this.#touched.has(queue);
+    const idle = shares.filter((share) => !isOld(share.queue));
+    const kept = [...this.#slots].filter(([queue]) => isOld(queue));
     this.#slots = new Map([...kept, ...idle.map((share) => [share.queue, share.slots] as const)]);
     this.#caps = new Map(
       shares.filter((share) => share.othersWant > 0).map((share) => [share.queue, evenShare(share)]),
     );
-    await Promise.all(idle.map((share) => this.#alone(share.queue, () => this.#giveUp(share, lanes.get(share.queue)))));
-    const hungry = [...lanes.values()].filter(
+    // The demand is looked at anew for each: a lane may have begun calls while another's slots were given up.
+    await Promise.all(
+      idle.map((share) => this.#alone(share.queue, () => this.#giveUp(share, demands().get(share.queue)))),
+    );
+    const hungry = [...demands().values()].filter(
       ({ queue, running, isHungry }) => isHungry && this.slots(queue) <= running,
     );
     await Promise.all(hungry.map(({ queue, running }) => this.#ask(queue, running)));
@@ -92,7 +104,8 @@ export class Shares {
   async #giveUp(share: Share, lane: LaneDemand | undefined): Promise<void> {
     const running = lane?.running ?? 0;
     const free = share.slots - running;
-    const spare = share.slots - (lane?.isHungry ? Math.max(slotsAskedMin, 2 * running) : 2 * running);
+    const needed = lane?.isDraining ? running : Math.max(lane?.isHungry ? slotsAskedMin : 0, 2 * running);
+    const spare = share.slots - needed;
     const claimedByOthers =
       share.othersWant > 0 ? share.slots - Math.min(evenShare(share), lane?.isHungry ? share.slots : running) : 0;
     const beyondLimit = share.total - share.concurrency;
@@ -105,19 +118,25 @@ export class Shares {
     );
   }
 
-  /** One call a queue at a time. A row that somebody else holds is no reason to wait: the lane is woken to ask again. */
+  /** One call a queue at a time. A call that failed, or met another, is not waited for: the lane is woken to ask again. */
   async #alone(queue: string, work: () => Promise<void>): Promise<void> {
-    if (this.#busy.has(queue)) return;
+    if (this.#busy.has(queue)) {
+      this.#passedOver.add(queue);
+      return;
+    }
     this.#busy.add(queue);
     const failure = await work().then(
       () => null,
       (error: unknown) => ({ error }),
     );
     this.#busy.delete(queue);
-    if (failure === null) return;
-    this.#parts.log.debug({ err: failure.error, queue }, "shares.call_failed");
-    await sleep(askAgainMs);
-    this.#parts.onGranted(queue);
+    this.#touched.add(queue);
+    const wasPassedOver = this.#passedOver.delete(queue);
+    if (failure !== null) {
+      this.#parts.log.debug({ err: failure.error, queue }, "shares.call_failed");
+      await sleep(askAgainMs);
+    }
+    if (wasPassedOver || failure !== null) this.#parts.onGranted(queue);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { v7 as uuidv7 } from "uuid";
 import type { Clock } from "../runtime/clock.ts";
-import { sleep } from "../runtime/clock.ts";
+import { monotonicMs, sleep } from "../runtime/clock.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import {
@@ -29,6 +29,8 @@ const flushTasksMax = 500;
 /** A flush whose answer was lost is sent again this often, so that a short break in the connection costs no caller an error. */
 const resendsMax = 3;
 const resendPauseMs = 100;
+/** A server that is silent, where each send takes its whole timeout, is not waited for again. */
+const resendMsMax = 2_000;
 /** How often a key may change hands under a single accept before the caller is told to try again. */
 const looksMax = 10;
 
@@ -77,7 +79,7 @@ export class Acceptor {
     try {
       await this.#parts.database.patient.transaction(async (trx) => {
         outcomes = await this.acceptIn(trx, tasks);
-        if (outcomes.some((outcome) => outcome.kind === "conflict")) throw new RefusedBatch();
+        if (outcomes.some(isRefused)) throw new RefusedBatch();
       });
     } catch (error) {
       if (error instanceof LockTimeoutError) return tasks.map(() => ({ kind: "locked" }));
@@ -160,6 +162,7 @@ export class Acceptor {
   async #send(arrivals: readonly Arrival[]): Promise<Set<string>> {
     const { database } = this.#parts;
     const flushId = uuidv7();
+    const resendUntilMs = monotonicMs() + resendMsMax;
     for (let resends = 0; ; resends += 1) {
       try {
         const stored = await insertArrivals(database, flushId, arrivals);
@@ -167,7 +170,7 @@ export class Acceptor {
       } catch (error) {
         const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);
         if (!isUnknown) throw error;
-        if (resends >= resendsMax) throw new StoreUnavailableError(error);
+        if (resends >= resendsMax || monotonicMs() > resendUntilMs) throw new StoreUnavailableError(error);
         await sleep(resendPauseMs);
       }
     }
@@ -231,6 +234,10 @@ export class Acceptor {
 /** Two tasks of one name may not be written by one statement. */
 function nameOf({ task }: Arrival): string | null {
   return task.key === null ? null : `${task.queue} ${task.key}`;
+}
+
+export function isRefused({ kind }: AcceptOutcome): boolean {
+  return kind === "conflict" || kind === "locked";
 }
 
 /** Ends the transaction of a batch of which one task was refused. */

@@ -6,7 +6,7 @@ import type { Connection, Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { keepAnswer, readAnswer, reserveName } from "../store/idempotency.ts";
 import type { NewTask } from "../task/new-task.ts";
-import type { Acceptor } from "./acceptor.ts";
+import { type Acceptor, isRefused } from "./acceptor.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
 
@@ -92,7 +92,7 @@ async function answerIn(
   }
   await sql`savepoint tasks`.execute(trx);
   const outcomes = await acceptor.acceptIn(trx, tasks);
-  const refused = outcomes.some((outcome) => outcome.kind === "conflict" || outcome.kind === "locked");
+  const refused = outcomes.some(isRefused);
   if (refused) await sql`rollback to savepoint tasks`.execute(trx);
   return { answer: render(outcomes), outcomes: refused ? [] : outcomes };
 }

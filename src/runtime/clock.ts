@@ -6,6 +6,9 @@ export const sleepMsMax = 60_000;
 /** How many measurements of Postgres's clock are kept; the one with the shortest round trip counts. */
 const samplesMax = 10;
 
+/** How far two clocks that are right drift apart over the samples kept: 100 s at NTP's 500 ppm. */
+const slewMsMax = 50;
+
 interface Sample {
   /** Postgres's clock minus the monotonic clock, in ms. */
   readonly offsetMs: number;
@@ -57,7 +60,11 @@ export class Clock {
     const sentMs = monotonicMs();
     const databaseMs = await readDatabaseTime();
     const halfRoundTripMs = (monotonicMs() - sentMs) / 2;
-    this.#samples.push({ offsetMs: databaseMs - sentMs - halfRoundTripMs, halfRoundTripMs });
+    const taken = { offsetMs: databaseMs - sentMs - halfRoundTripMs, halfRoundTripMs };
+    // Further apart than both errors and any slewing explain: one of the clocks was set, or this host slept. What was measured before is void.
+    const apartMs = Math.abs(taken.offsetMs - this.#best.offsetMs);
+    if (apartMs > halfRoundTripMs + this.#best.halfRoundTripMs + slewMsMax) this.#samples = [];
+    this.#samples.push(taken);
     if (this.#samples.length > samplesMax) this.#samples.shift();
     this.#best = this.#samples.reduce((best, sample) =>
       sample.halfRoundTripMs <= best.halfRoundTripMs ? sample : best,

@@ -28,6 +28,8 @@ const unavailable = new Set(["57P01", "57P02", "57P03", "57P05", "57014", "25006
 /** Connection exceptions, no resources (disk full, out of memory, too many connections), errors of the server's system. */
 const unavailableClass = /^(08|53|58)/;
 const uniqueViolation = "23505";
+/** "cached plan must not change result type": a newer version has added a column. */
+const stalePlan = "0A000";
 const dataFault = /^(22|23)/;
 
 /** The server's own code; null for what the driver or a socket says (EPIPE has five letters, too). */
@@ -38,6 +40,11 @@ function sqlState(error: unknown): string | null {
 /** A deadlock or a serialization failure: the same statements may be sent again at once. */
 export function isTransient(error: unknown): boolean {
   return transient.has(sqlState(error) ?? "");
+}
+
+/** A statement that was prepared before the schema changed: it goes through on another connection. */
+export function isStalePlan(error: unknown): boolean {
+  return sqlState(error) === stalePlan;
 }
 
 /** The server refused a value: sending it again cannot help. */

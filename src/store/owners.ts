@@ -14,12 +14,18 @@ const lastClaimMsMax = 10_000;
 const takeoverBatchMax = 500;
 
 /** Declares dead whose lease has lapsed; for good: it cannot renew any more. Resolves to all the dead that still hold tasks or slots. */
-export async function declareDead(connection: Connection): Promise<string[]> {
+export async function declareDead(connection: Connection, owner: string): Promise<string[]> {
   await sql`
     update lapse.dispatchers set dead_at = clock_timestamp()
     where dead_at is null and id in (
-      select id from lapse.dispatchers where dead_at is null and lease_until < clock_timestamp() order by id for update skip locked
+      select id from lapse.dispatchers where dead_at is null and lease_until < clock_timestamp() and id <> ${owner} order by id for update skip locked
     )`.execute(connection);
+  // A claim that committed after its owner was gone: the owner is entered again, as a dead one.
+  await sql`
+    insert into lapse.dispatchers (id, lease_until, dead_at)
+    select distinct owner, clock_timestamp(), clock_timestamp() from lapse.tasks t
+    where state = 'running' and not exists (select from lapse.dispatchers d where d.id = t.owner)
+    on conflict do nothing`.execute(connection);
   const dead = await connection
     .selectFrom("lapse.dispatchers")
     .select("id")

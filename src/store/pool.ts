@@ -15,7 +15,6 @@ export interface PoolSettings {
   readonly max: number;
   readonly lockTimeoutMs: number;
   readonly timeoutMs: number;
-  readonly pipeline: boolean;
   readonly connectMs: number;
   /** More settings of its sessions. */
   readonly session: Readonly<Record<string, string>>;
@@ -28,7 +27,8 @@ export function makePool(url: string, settings: PoolSettings): pg.Pool {
     connectionString: url,
     application_name: "lapse",
     max: settings.max,
-    pipeline: settings.pipeline,
+    // Also where nothing is sent ahead: only so does a call that times out end its connection, and a half-open one is not used again.
+    pipeline: true,
     connectionTimeoutMillis: settings.connectMs,
     query_timeout: settings.timeoutMs + silenceTimeoutMs,
     keepAlive: true,

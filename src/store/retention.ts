@@ -42,6 +42,8 @@ export async function removeSpentTombstones(connection: Connection, limit: numbe
 /** A tally younger than this is left as it is, so that a flush sent again after a lost answer finds that it was counted. */
 const tallyFoldedAfterSeconds = 60;
 
+const talliesFoldedMax = 10_000;
+
 /** Adds up the tallies that no write can repeat any more, into one row a queue and kind. */
 export async function foldTallies(database: Database, tallyId: string): Promise<void> {
   await database.transaction(async (trx) => {
@@ -50,7 +52,7 @@ export async function foldTallies(database: Database, tallyId: string): Promise<
         delete from lapse.tallies where (id, queue, kind) in (
           select id, queue, kind from lapse.tallies
           where created_at < statement_timestamp() - ${tallyFoldedAfterSeconds} * interval '1 second'
-          order by id, queue, kind for update skip locked
+          order by id, queue, kind limit ${talliesFoldedMax} for update skip locked
         )
         returning queue, kind, count
       )

@@ -51,7 +51,7 @@ async function owner(): Promise<Owner> {
     },
     rebalance: async (demand) => {
       const lane = { queue, running: 0, isHungry: false, ...demand };
-      await shares.rebalance(new Map(demand === null ? [] : [[queue, lane]]));
+      await shares.rebalance(() => new Map(demand === null ? [] : [[queue, lane]]));
       return shares.slots(queue);
     },
   };
@@ -113,13 +113,30 @@ describe("a lane's share", () => {
     expect(one.shares.slots(queue)).toBe(0);
   });
 
+  test("that was asked for while some is being given up has its lane woken, to ask again", async () => {
+    const granted: string[] = [];
+    const parts = {
+      database: store.database,
+      log: createLog("silent"),
+      onGranted: (name: string) => void granted.push(name),
+    };
+    const shares = new Shares(parts, await store.dispatcher());
+    shares.ask(queue, 0);
+    shares.ask(queue, 0);
+    await until(
+      async () => granted.length,
+      (count) => count === 2,
+    );
+    expect(shares.slots(queue)).toBe(8);
+  });
+
   test("of the dead is none", async () => {
     const dead = await store.dispatcher("dead");
     const log = createLog("silent");
     const granted: string[] = [];
     const shares = new Shares({ database: store.database, log, onGranted: (name) => granted.push(name) }, dead);
     shares.ask(queue, 0);
-    await shares.rebalance(new Map());
+    await shares.rebalance(() => new Map());
     expect([shares.slots(queue), granted, await row(dead)]).toEqual([0, [], ""]);
   });
 });
@@ -210,13 +227,13 @@ test("a share that cannot be asked for is asked for again", async () => {
   });
   const shares = new Shares({ database, log: createLog("silent"), onGranted: () => undefined }, id);
   const hungry = new Map([[queue, { queue, running: 0, isHungry: true }]]);
-  await shares.rebalance(hungry);
-  await shares.rebalance(hungry);
+  await shares.rebalance(() => hungry);
+  await shares.rebalance(() => hungry);
   expect(shares.slots(queue)).toBe(0);
   isAway = false;
   await until(
     async () => {
-      await shares.rebalance(hungry);
+      await shares.rebalance(() => hungry);
       return shares.slots(queue);
     },
     (slots) => slots === 8,

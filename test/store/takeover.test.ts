@@ -55,7 +55,7 @@ describe("a lease that lapsed", () => {
   test("makes its owner dead, for good; one that holds does not", async () => {
     const lapsed = await store.dispatcher("lapsed");
     const alive = await store.dispatcher();
-    const dead = await database.query(declareDead);
+    const dead = await database.query((connection) => declareDead(connection, uuidv7()));
     expect(dead).toContain(lapsed);
     expect(dead).not.toContain(alive);
     const renewed = await store.query(
@@ -65,15 +65,20 @@ describe("a lease that lapsed", () => {
     expect(renewed).toEqual([]);
   });
 
+  test("does not make dead the one who looks", async () => {
+    const own = await store.dispatcher("lapsed");
+    expect(await database.query((connection) => declareDead(connection, own))).not.toContain(own);
+  });
+
   test("is found again as long as anything of the dead is left", async () => {
     const { dead } = await death([{}]);
-    expect(await database.query(declareDead)).toContain(dead);
-    expect(await database.query(declareDead)).toContain(dead);
+    expect(await database.query((connection) => declareDead(connection, uuidv7()))).toContain(dead);
+    expect(await database.query((connection) => declareDead(connection, uuidv7()))).toContain(dead);
   });
 
   test("lets its owner have no slots any more", async () => {
     const lapsed = await store.dispatcher("lapsed");
-    await database.query(declareDead);
+    await database.query((connection) => declareDead(connection, uuidv7()));
     expect(await acquireSlots(database, "default", { owner: lapsed, want: 8 })).toBe(0);
     expect(await acquireSlots(database, "default", { owner: uuidv7(), want: 8 })).toBe(0);
   });
@@ -267,5 +272,5 @@ describe("the row of the dead", () => {
 test("a start as the sole owner declares dead whoever lived before", async () => {
   const id = await store.dispatcher();
   await database.query(declareAllDead);
-  expect(await database.query(declareDead)).toContain(id);
+  expect(await database.query((connection) => declareDead(connection, uuidv7()))).toContain(id);
 });
