@@ -18,7 +18,7 @@ import {
 import type { Connection, Database } from "../store/database.ts";
 import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
-import { toTasks, type TaskRow } from "../store/task-rows.ts";
+import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { NewTask } from "../task/new-task.ts";
 import { dueTime } from "./due-time.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
@@ -206,7 +206,7 @@ export class Acceptor {
   }
 
   async #meet(trx: Connection, arrival: Arrival, standing: TaskRow): Promise<AcceptOutcome | null> {
-    if (standing.id === arrival.id) return { kind: "created", task: await one(trx, standing) };
+    if (standing.id === arrival.id) return { kind: "created", task: await toOneTask(trx, standing) };
     if (standing.state === "tombstone") {
       if (await removeSpentTombstone(trx, standing.id)) return null;
       await insertArrivalsIn(trx, [arrival], "cancelled");
@@ -214,12 +214,12 @@ export class Acceptor {
     }
     const { onConflict, requestHash } = arrival.task;
     if (onConflict === "keep" || (onConflict === "reject" && standing.request_hash === requestHash)) {
-      return { kind: "existing", task: await one(trx, standing) };
+      return { kind: "existing", task: await toOneTask(trx, standing) };
     }
     if (onConflict === "reject" || standing.state === "running")
-      return { kind: "conflict", task: await one(trx, standing) };
+      return { kind: "conflict", task: await toOneTask(trx, standing) };
     const replaced = await replaceTask(trx, standing.id, arrival);
-    return replaced === null ? null : { kind: "replaced", task: await one(trx, replaced) };
+    return replaced === null ? null : { kind: "replaced", task: await toOneTask(trx, replaced) };
   }
 
   #signalled<Outcome extends AcceptOutcome>(outcome: Outcome): Outcome {
@@ -242,9 +242,3 @@ export function isRefused({ kind }: AcceptOutcome): boolean {
 
 /** Ends the transaction of a batch of which one task was refused. */
 class RefusedBatch extends Error {}
-
-async function one(trx: Connection, row: TaskRow) {
-  const [task] = await toTasks(trx, [row]);
-  if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
-  return task;
-}

@@ -8,7 +8,7 @@ import { confirmAttempt, refuseConfirm } from "../store/changes.ts";
 import type { Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { findRow, findRowByKey } from "../store/reads.ts";
-import { type TaskRow, toTasks } from "../store/task-rows.ts";
+import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { Task } from "../task/task.ts";
 import type { CancelOutcome, ConfirmOutcome, TaskRef } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
@@ -140,10 +140,8 @@ export class Canceller {
     );
   }
 
-  async #toTask(row: TaskRow): Promise<Task> {
-    const [task] = await this.#database.query((connection) => toTasks(connection, [row]));
-    if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
-    return task;
+  #toTask(row: TaskRow): Promise<Task> {
+    return this.#database.query((connection) => toOneTask(connection, row));
   }
 }
 

@@ -6,9 +6,8 @@ import type { Connection, Database } from "../store/database.ts";
 import { isUniqueViolation } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { findLiveRow, findRow } from "../store/reads.ts";
-import { type TaskRow, toTasks } from "../store/task-rows.ts";
+import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { NewTask, TaskChanges } from "../task/new-task.ts";
-import type { Task } from "../task/task.ts";
 import { Acceptor } from "./acceptor.ts";
 import { BulkChanger } from "./bulk.ts";
 import { Canceller } from "./canceller.ts";
@@ -112,7 +111,7 @@ export class Intake {
         const row = await findRow(connection, id);
         if (row === null || row.key === null) return { kind: "not-found" };
         const holder = await findLiveRow(connection, row.queue, row.key);
-        return { kind: "key-conflict", holder: holder === null ? null : await toTaskOf(connection, holder) };
+        return { kind: "key-conflict", holder: holder === null ? null : await toOneTask(connection, holder) };
       });
     }
   }
@@ -144,11 +143,11 @@ export class Intake {
       const changed = await write(connection);
       if (changed !== null) {
         this.#signal(changed);
-        return { kind: "done", task: await toTaskOf(connection, changed) };
+        return { kind: "done", task: await toOneTask(connection, changed) };
       }
       const row = await findRow(connection, id);
       if (row === null) return { kind: "not-found" };
-      return { kind: row.state === alreadyDone ? "done" : "wrong-state", task: await toTaskOf(connection, row) };
+      return { kind: row.state === alreadyDone ? "done" : "wrong-state", task: await toOneTask(connection, row) };
     });
   }
 
@@ -156,10 +155,4 @@ export class Intake {
     if (row.state === "scheduled") this.#parts.signals.due([{ queue: row.queue, id: row.id, at: row.next_attempt_at }]);
     else this.#parts.signals.gone([{ queue: row.queue, id: row.id }]);
   }
-}
-
-async function toTaskOf(connection: Connection, row: TaskRow): Promise<Task> {
-  const [task] = await toTasks(connection, [row]);
-  if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
-  return task;
 }

@@ -2,7 +2,7 @@
 
 import type { Attempt, Task } from "../task/task.ts";
 import type { Connection, Database } from "./database.ts";
-import { runningAttempt, type TaskRow, toAttempt, toTasks } from "./task-rows.ts";
+import { runningAttempt, type TaskRow, toAttempt, toOneTask } from "./task-rows.ts";
 
 export async function findRow(connection: Connection, id: string): Promise<TaskRow | null> {
   const row = await connection
@@ -76,5 +76,5 @@ export class TaskReader {
 }
 
 async function one(connection: Connection, row: TaskRow | null): Promise<Task | null> {
-  return row === null ? null : ((await toTasks(connection, [row]))[0] ?? null);
+  return row === null ? null : toOneTask(connection, row);
 }

@@ -23,6 +23,13 @@ export async function toTasks(connection: Connection, rows: readonly TaskRow[]):
   return rows.map((row) => toTask(row, row.state === "running" ? runningAttempt(row) : (last.get(row.id) ?? null)));
 }
 
+/** The same for a single row. */
+export async function toOneTask(connection: Connection, row: TaskRow): Promise<Task> {
+  const [task] = await toTasks(connection, [row]);
+  if (task === undefined) throw new Error(`task ${row.id} was read, and is not there`);
+  return task;
+}
+
 export function toTask(row: TaskRow, lastAttempt: Attempt | null): Task {
   if (row.state === "tombstone" || row.url === null) throw new Error(`${row.id} is a tombstone, not a task`);
   return {
