@@ -3,6 +3,26 @@
 
 create schema lapse;
 
+create table lapse.api_keys (
+  id text collate "C" not null,
+  name text not null,
+  scopes text[] not null,
+  queues text[],
+  digest bytea not null,
+  created_by text not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  last_used_at timestamp with time zone,
+  constraint api_keys_pkey PRIMARY KEY (id),
+  constraint admin_is_not_confined CHECK (queues IS NULL OR NOT scopes @> ARRAY['admin'::text]),
+  constraint digest_is_a_sha256 CHECK (octet_length(digest) = 32),
+  constraint queues_are_named CHECK (queues IS NULL OR cardinality(queues) > 0),
+  constraint scopes_are_known CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['tasks:read'::text, 'tasks:write'::text, 'queues:write'::text, 'admin'::text])
+)
+with (
+  fillfactor=70
+);
+comment on table lapse.api_keys is 'The keys that the API made. The one of LAPSE_API_KEY is not among them.';
+
 create table lapse.attempts (
   task_id uuid not null,
   number integer not null,

@@ -10,12 +10,17 @@ import {
   readApiKey,
   readDatabaseUrl,
   readDuration,
+  readFailpoint,
   readHost,
+  readNat64,
   readPort,
   readPrivateTargets,
+  readRateLimit,
   readRedisUrls,
   readSigningSecrets,
 } from "./config/values.ts";
+import type { ArmedFailpoint } from "./runtime/failpoint.ts";
+import type { Nat64 } from "./webhook/deny-list.ts";
 
 export type { PrivateTargets } from "./config/values.ts";
 
@@ -30,12 +35,18 @@ export interface Config {
   readonly dataDir: string;
   readonly role: Role;
   readonly apiKey: string | null;
+  /** Requests a second for each API key; null: as many as come. */
+  readonly rateLimit: number | null;
   /** Null: made once and kept in the database. Two while rotating. */
   readonly signingSecrets: readonly string[] | null;
   readonly privateTargets: PrivateTargets;
+  /** What becomes of addresses behind a NAT64. */
+  readonly nat64: Nat64;
   readonly retentionMs: number;
   /** Null: however late. */
   readonly catchUpMs: number | null;
+  /** Null, but in tests. */
+  readonly failpoint: ArmedFailpoint | null;
 }
 
 const roles = ["all", "api", "dispatcher"] as const;
@@ -84,6 +95,11 @@ const settings = z.object({
     "none",
     "The first admin key. With none, an API on loopback is open, and any other `HOST` is refused at start. A dispatcher alone needs none.",
   ).optional(),
+  LAPSE_RATE_LIMIT: setting(
+    readRateLimit,
+    "none",
+    "Requests a second that each API key may make, counted over all processes by Redis, and by each for itself where Redis is away.",
+  ).optional(),
   LAPSE_SIGNING_SECRET: setting(
     secretly(readSigningSecrets),
     "made once, stored",
@@ -94,6 +110,11 @@ const settings = z.object({
     "`false`; `true` when embedded on loopback",
     "Whether webhooks may go to loopback, link-local and private addresses; comma-separated CIDRs allow just those.",
   ).optional(),
+  LAPSE_NAT64: setting(
+    readNat64,
+    "`block`",
+    "Whether webhooks may go to 64:ff9b::/96, for networks that reach IPv4 through a NAT64: `block`, or `decode`, by the IPv4 address within.",
+  ).default("block"),
   LAPSE_RETENTION: setting(
     (text) => readDuration(text, retentionLimits),
     "`P7D`",
@@ -103,6 +124,11 @@ const settings = z.object({
     (text) => readDuration(text, catchUpLimits),
     "unlimited",
     "A duration: after a gap in Lapse's heartbeat, tasks overdue by more are paused until a bulk resume.",
+  ).optional(),
+  LAPSE_FAILPOINT: setting(
+    readFailpoint,
+    "none",
+    "For tests alone: where the process kills itself, such as `settle.committed`, or `settle.committed:3` for the third pass.",
   ).optional(),
 });
 type Settings = z.output<typeof settings>;
@@ -220,9 +246,12 @@ function toConfig(values: Settings): Config {
     dataDir: values.LAPSE_DATA_DIR,
     role: values.LAPSE_ROLE,
     apiKey: values.LAPSE_API_KEY ?? null,
+    rateLimit: values.LAPSE_RATE_LIMIT ?? null,
     signingSecrets: values.LAPSE_SIGNING_SECRET ?? null,
     privateTargets: values.LAPSE_ALLOW_PRIVATE_TARGETS ?? { allow: isPrivateAndLocal ? "all" : "none" },
+    nat64: values.LAPSE_NAT64,
     retentionMs: values.LAPSE_RETENTION,
     catchUpMs: values.LAPSE_CATCH_UP ?? null,
+    failpoint: values.LAPSE_FAILPOINT ?? null,
   });
 }

@@ -2,8 +2,10 @@
 // The log goes to standard error as JSON lines; standard output holds one line, the address, once the service is ready.
 
 import "./runtime/require-node.ts";
+import "./runtime/thread-pool.ts";
 import { type Config, readConfig } from "./config.ts";
 import { monotonicMs } from "./runtime/clock.ts";
+import { armFailpoint } from "./runtime/failpoint.ts";
 import { createLog, type Log } from "./runtime/log.ts";
 import { SettingError } from "./runtime/setting-error.ts";
 import { startService } from "./service.ts";
@@ -33,6 +35,7 @@ function readSettings(): Config {
 }
 
 async function start(config: Config, parts: Log): ReturnType<typeof startService> {
+  if (config.failpoint !== null) armFailpoint(config.failpoint);
   try {
     return await startService(config, { log: parts });
   } catch (error) {

@@ -14,14 +14,16 @@ import { SwitchingIndex } from "./due-index/switching-index.ts";
 import { createApp } from "./http/app.ts";
 import type { ApiParts, Readiness } from "./http/parts.ts";
 import { type HttpServer, listen } from "./http/server.ts";
+import { ApiKeys } from "./intake/api-keys.ts";
 import { Intake } from "./intake/intake.ts";
 import { Maintenance } from "./maintenance.ts";
+import { RateLimiter, type RateLimiterParts, type RunScript } from "./rate-limit/rate-limiter.ts";
 import { Clock } from "./runtime/clock.ts";
 import type { Log } from "./runtime/log.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { readAudit } from "./store/audit.ts";
-import { countHeld, holdOverdue } from "./store/catch-up.ts";
+import { countHeld, holdOverdue, rampOverdue } from "./store/catch-up.ts";
 import { Database } from "./store/database.ts";
 import { readDue, readTime } from "./store/due.ts";
 import { listTasks } from "./store/listing.ts";
@@ -30,14 +32,17 @@ import { declareAllDead } from "./store/owners.ts";
 import { KnownQueues } from "./store/queues.ts";
 import { TaskReader } from "./store/reads.ts";
 import { readSetting } from "./store/settings.ts";
-import { type AddressGuard, createAddressGuard } from "./webhook/address-guard.ts";
+import { AddressGuard, type PrivateTargets as GuardTargets } from "./webhook/address-guard.ts";
 import { createConfirmTokens } from "./webhook/confirm-token.ts";
 import { checkHeaders } from "./webhook/header-rules.ts";
+import { OwnEndpoints } from "./webhook/own-endpoints.ts";
 import { Sender } from "./webhook/sender.ts";
 import { createSigningSecret, parseSigningSecrets } from "./webhook/signing.ts";
 
 const confirmKeyBytes = 32;
 const installationBytes = 4;
+/** What a URL without a port means. */
+const [httpPort, postgresPort, redisPort] = [80, 5432, 6379];
 const exitCodes = { drained: 0, outcomesUnwritten: 1 } as const;
 
 export interface Service {
@@ -69,8 +74,9 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
 
   const secrets = await readSecrets(config, database);
   const wakes = { onWake: (_queue: string, _at: number): void => undefined };
-  const { index, redisIndex, closeIndex } = await openIndex({ servers, database, log, metrics, wakes });
-  const guard = createAddressGuard(privateTargetsOf(config.privateTargets));
+  const { index, redisIndex, scripts, closeIndex } = await openIndex({ servers, database, log, metrics, wakes });
+  const own = ownEndpoints(servers);
+  const guard = new AddressGuard({ privateTargets: privateTargetsOf(config.privateTargets), nat64: config.nat64, own });
   const confirmTokens = createConfirmTokens(secrets.confirmKey);
   const sender = new Sender({ guard, signingKeys: secrets.signingKeys, confirmTokens, version });
 
@@ -103,8 +109,9 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
 
   let isStopping = false;
   const readiness = () => readReadiness(database, { redisIndex, isStopping });
-  const api = apiParts({ config, database, intake, metrics, secrets, confirmTokens, guard, clock, log, readiness });
-  const server = await listen(createApp(api), config);
+  const given = { config, database, scripts, intake, metrics, secrets, confirmTokens, guard, clock, log, readiness };
+  const server = await listen(createApp(apiParts(given)), config);
+  own.add(server.url, httpPort);
   dispatcher?.start();
   maintenance.start();
   log.info({ role: config.role, postgres: servers.postgres, index: servers.index }, "service.started");
@@ -124,29 +131,34 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   };
 }
 
-/** Before anything is claimed: tasks overdue by more than LAPSE_CATCH_UP wait for a resume where a gap shows. */
+/** Before anything is claimed: where a gap shows, tasks overdue by more than LAPSE_CATCH_UP wait for a resume, and the others come by and by. */
 async function holdBack({ role, catchUpMs }: Config, database: Database, log: Log): Promise<void> {
-  if (role === "api" || catchUpMs === null) return;
-  const held = await holdOverdue(database, catchUpMs);
+  if (role === "api") return;
+  const held = catchUpMs === null ? 0 : await holdOverdue(database, catchUpMs);
   if (held > 0) log.warn({ tasks: held }, "catch_up.tasks_held");
+  const ramped = await rampOverdue(database);
+  if (ramped > 0) log.warn({ tasks: ramped }, "catch_up.tasks_ramped");
 }
 
 interface ApiSources extends Pick<ApiParts, "intake" | "metrics" | "clock" | "log" | "readiness"> {
   readonly config: Config;
   readonly database: Database;
   readonly secrets: { readonly texts: readonly string[] };
+  readonly scripts: OpenIndex["scripts"];
   readonly confirmTokens: ApiParts["confirmToken"];
   readonly guard: AddressGuard;
 }
 
-function apiParts({ config, database, secrets, confirmTokens, guard, ...parts }: ApiSources): ApiParts {
+function apiParts({ config, database, scripts, secrets, confirmTokens, guard, ...parts }: ApiSources): ApiParts {
   const reader = new TaskReader(database);
+  const { rateLimit: perSecond } = config;
+  const now = (): number => parts.clock.now();
   return {
     ...parts,
     tasks: {
-      read: (id) => reader.read(id),
+      read: (task) => reader.read(task),
       readByKey: (queue, key) => reader.readByKey(queue, key),
-      attempts: (id) => reader.attempts(id),
+      attempts: (task) => reader.attempts(task),
       list: (filter, page) => listTasks(database, filter, page),
     },
     audit: () => readAudit(database),
@@ -155,6 +167,8 @@ function apiParts({ config, database, secrets, confirmTokens, guard, ...parts }:
     checkUrl: (url) => guard.checkUrl(url),
     checkHeaders,
     access: { apiKey: config.apiKey, loopbackOnly: isLoopback(config.host) },
+    apiKeys: new ApiKeys(database, parts.log),
+    rateLimit: perSecond === null ? null : new RateLimiter({ perSecond, redis: scripts, now }),
     version,
     role: config.role,
   };
@@ -169,8 +183,9 @@ interface Draining {
 
 /** Requests under way are answered and calls in flight end, side by side: a receiver may need the API to confirm. */
 async function drain({ server, intake, dispatcher, maintenance }: Draining): Promise<boolean> {
-  await maintenance.stop();
   const isWritten = (await dispatcher?.stop()) ?? true;
+  // Last, since calls in flight need the measured clock until their outcome is written.
+  await maintenance.stop();
   await server.close();
   await intake.drained();
   return isWritten;
@@ -187,12 +202,16 @@ interface IndexParts {
 interface OpenIndex {
   readonly index: DueIndex;
   readonly redisIndex: SwitchingIndex | null;
+  /** For the rate limit, on the same connection. */
+  readonly scripts: RateLimiterParts["redis"];
   readonly closeIndex: () => void;
 }
 
 async function openIndex({ servers, database, log, metrics, wakes }: IndexParts): Promise<OpenIndex> {
   const postgres = new PostgresIndex({ readDue: (queue, limit) => readDue(database, queue, limit) });
-  if (servers.redisUrls === null) return { index: postgres, redisIndex: null, closeIndex: () => undefined };
+  if (servers.redisUrls === null) {
+    return { index: postgres, redisIndex: null, scripts: null, closeIndex: () => undefined };
+  }
   const installation = await readSetting(database, "installation", () =>
     randomBytes(installationBytes).toString("hex"),
   );
@@ -207,7 +226,9 @@ async function openIndex({ servers, database, log, metrics, wakes }: IndexParts)
     },
   });
   const redisIndex = new SwitchingIndex({ redis: new RedisIndex(connection, prefix), postgres, log, metrics });
-  return { index: redisIndex, redisIndex, closeIndex: () => connection.close() };
+  const run: RunScript = (script, key, args) =>
+    connection.call((client) => client.eval(script, { keys: [key], arguments: args }));
+  return { index: redisIndex, redisIndex, scripts: { run, prefix }, closeIndex: () => connection.close() };
 }
 
 async function readSecrets(config: Config, database: Database) {
@@ -236,7 +257,15 @@ async function readReadiness(
   };
 }
 
-function privateTargetsOf(targets: PrivateTargets): Parameters<typeof createAddressGuard>[0] {
+/** Its own address joins them once it listens. */
+function ownEndpoints({ databaseUrl, redisUrls }: Servers): OwnEndpoints {
+  const own = new OwnEndpoints();
+  own.add(databaseUrl, postgresPort);
+  for (const url of redisUrls ?? []) own.add(url, redisPort);
+  return own;
+}
+
+function privateTargetsOf(targets: PrivateTargets): GuardTargets {
   return targets.allow === "cidrs" ? targets.cidrs : targets.allow;
 }
 

@@ -27,10 +27,13 @@ test("with nothing set everything is embedded, on loopback, and open to private 
     dataDir: resolve(".lapse"),
     role: "all",
     apiKey: null,
+    rateLimit: null,
     signingSecrets: null,
     privateTargets: { allow: "all" },
+    nat64: "block",
     retentionMs: 7 * 86_400_000,
     catchUpMs: null,
+    failpoint: null,
   });
 });
 
@@ -43,10 +46,13 @@ test("each setting is read", () => {
     LAPSE_DATA_DIR: "/srv/lapse",
     LAPSE_ROLE: "api",
     LAPSE_API_KEY: apiKey,
+    LAPSE_RATE_LIMIT: "100",
     LAPSE_SIGNING_SECRET: `${secret},${secret}`,
     LAPSE_ALLOW_PRIVATE_TARGETS: "10.1.0.0/16,fd00::/8",
+    LAPSE_NAT64: "decode",
     LAPSE_RETENTION: "12h",
     LAPSE_CATCH_UP: "PT1H",
+    LAPSE_FAILPOINT: "settle.committed:3",
   });
   expect(config).toEqual({
     host: "0.0.0.0",
@@ -56,10 +62,13 @@ test("each setting is read", () => {
     dataDir: "/srv/lapse",
     role: "api",
     apiKey,
+    rateLimit: 100,
     signingSecrets: [secret, secret],
     privateTargets: { allow: "cidrs", cidrs: ["10.1.0.0/16", "fd00::/8"] },
+    nat64: "decode",
     retentionMs: 12 * 3_600_000,
     catchUpMs: 3_600_000,
+    failpoint: { name: "settle.committed", pass: 3 },
   });
 });
 
@@ -98,8 +107,15 @@ test.each<[Environment, RegExp]>([
   [{ LAPSE_SIGNING_SECRET: [secret, secret, secret].join(",") }, /^LAPSE_SIGNING_SECRET: /],
   [{ LAPSE_ALLOW_PRIVATE_TARGETS: "10.0.0.0/33" }, /^LAPSE_ALLOW_PRIVATE_TARGETS: expected true, false, or CIDRs/],
   [{ LAPSE_ALLOW_PRIVATE_TARGETS: "yes" }, /^LAPSE_ALLOW_PRIVATE_TARGETS: /],
+  ...["0", "100001", "10/s", "1.5", "-1"].map((text): [Environment, RegExp] => [
+    { LAPSE_RATE_LIMIT: text },
+    /^LAPSE_RATE_LIMIT: expected a whole number from 1 to 100000, got /,
+  ]),
+  [{ LAPSE_NAT64: "allow" }, /^LAPSE_NAT64: expected one of block, decode, got "allow"$/],
   [{ LAPSE_RETENTION: "7" }, /^LAPSE_RETENTION: expected a duration .*unit.*, got "7"$/],
   [{ LAPSE_CATCH_UP: "-PT1S" }, /^LAPSE_CATCH_UP: /],
+  [{ LAPSE_FAILPOINT: "settle.forgotten" }, /^LAPSE_FAILPOINT: /],
+  [{ LAPSE_FAILPOINT: "settle.committed:0" }, /^LAPSE_FAILPOINT: /],
   [{ LAPSE_RETENTOIN: "P7D" }, /^LAPSE_RETENTOIN: expected one of the settings .*LAPSE_RETENTION/],
   [{ LAPSE_API_KEY_FILE: "/nowhere" }, /^LAPSE_API_KEY_FILE: expected a file that can be read, got "\/nowhere"$/],
   [{ HOST: "0.0.0.0" }, /^LAPSE_API_KEY: .*HOST \(0\.0\.0\.0\) can be reached/],
@@ -129,7 +145,7 @@ test("a secret is read from a file, without its last newline", () => {
 
 test("every setting is described", () => {
   for (const { name, defaultText, description } of describeConfig()) {
-    expect(name).toMatch(/^[A-Z_]+$/);
+    expect(name).toMatch(/^[A-Z][A-Z0-9_]+$/);
     expect(defaultText).not.toBe("");
     expect(description).toMatch(/^[A-Z`].*\.$/);
   }

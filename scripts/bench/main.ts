@@ -1,7 +1,8 @@
 // Owns `npm run bench`: what Lapse does on this machine, one JSON line a figure.
-//   npm run bench [-- --only accept|drain|lateness]
+//   npm run bench [-- --only accept|drain|lateness|isolation]
 
 import { parseArgs } from "node:util";
+import { measureIsolation } from "./isolation.ts";
 import { measureAccept, measureDrain, measureLateness } from "./measurements.ts";
 import { machine, type Rig, startRig } from "./rig.ts";
 
@@ -9,6 +10,7 @@ const measurements: Readonly<Record<string, (rig: Rig) => Promise<Readonly<Recor
   accept: measureAccept,
   drain: measureDrain,
   lateness: measureLateness,
+  isolation: measureIsolation,
 };
 
 const { values } = parseArgs({ options: { only: { type: "string" }, help: { type: "boolean" } } });

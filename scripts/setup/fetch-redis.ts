@@ -1,8 +1,7 @@
-// Owns fetching Redis on Debian and Ubuntu: packages are downloaded and unpacked into a folder of ours, nothing is installed.
+// Owns fetching Redis on Debian and Ubuntu into the cache in which the service looks for it.
 
-import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import {
   type CachedRedis,
   cachedRedisFile,
@@ -10,12 +9,9 @@ import {
   type RedisProgram,
   redisCacheFolder,
 } from "../../src/embedded/find-redis.ts";
+import { fetchPackages } from "./fetch-packages.ts";
 
-/** redis-server is a link into redis-tools. */
-const packages = ["redis-server", "redis-tools"];
 const program = "root/usr/bin/redis-server";
-/** Libraries of libraries: libsystemd0 needs some of its own. */
-const libraryRoundsMax = 4;
 
 export type FetchResult =
   | { readonly kind: "fetched"; readonly redis: RedisProgram }
@@ -23,102 +19,18 @@ export type FetchResult =
 
 /** Fetches the distribution's redis-server into the cache. Never throws for what the world does: it says why there is none. */
 export async function fetchRedis(): Promise<FetchResult> {
-  if (!has("apt-get") || !has("dpkg-deb")) return { kind: "unavailable", reason: "this is neither Debian nor Ubuntu" };
-  const parent = dirname(redisCacheFolder);
-  try {
-    await mkdir(parent, { recursive: true });
-    const folder = await mkdtemp(join(parent, "fetch-"));
-    try {
-      const reason = await fill(folder);
-      if (reason !== null) return { kind: "unavailable", reason };
-      await rm(redisCacheFolder, { recursive: true, force: true });
-      await rename(folder, redisCacheFolder);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  } catch (error) {
-    return { kind: "unavailable", reason: error instanceof Error ? error.message : String(error) };
-  }
+  const reason = await fetchPackages({
+    // redis-server is a link into redis-tools.
+    packages: ["redis-server", "redis-tools"],
+    program,
+    cacheFolder: redisCacheFolder,
+    finish: async (folder, libraryFolders) => {
+      const marker: CachedRedis = { program, libraryFolders };
+      await writeFile(join(folder, cachedRedisFile), JSON.stringify(marker));
+    },
+  });
+  if (reason !== null) return { kind: "unavailable", reason };
   const redis = findCachedRedis();
   if (redis !== null) return { kind: "fetched", redis };
   return { kind: "unavailable", reason: "the distribution's redis-server is older than 6.2, or does not run here" };
-}
-
-/** Puts the program, its missing libraries and the marker into the folder; answers why it could not, or null. */
-async function fill(folder: string): Promise<string | null> {
-  const apt = await findApt(folder);
-  if (apt === null) return "apt-get could not download redis-server (no network, or it is not in the sources)";
-  await unpackAll(folder);
-  for (let round = 0, wanted = packages; round < libraryRoundsMax && (await missingLibraries(folder)) > 0; round++) {
-    wanted = librariesOf(wanted, apt);
-    for (const name of wanted) download(folder, [name], apt);
-    await unpackAll(folder);
-  }
-  const marker: CachedRedis = { program, libraryFolders: await libraryFolders(folder) };
-  await rm(join(folder, "apt"), { recursive: true, force: true });
-  await rm(join(folder, "debs"), { recursive: true, force: true });
-  await writeFile(join(folder, cachedRedisFile), JSON.stringify(marker));
-  return null;
-}
-
-/** The options apt is to be called with: the system's package lists, else lists of our own. Downloads the packages on the way. */
-async function findApt(folder: string): Promise<readonly string[] | null> {
-  await mkdir(join(folder, "debs"), { recursive: true });
-  await mkdir(join(folder, "root"), { recursive: true });
-  const cache = join(folder, "apt", "cache");
-  await mkdir(join(cache, "archives", "partial"), { recursive: true });
-  // As root apt would download as the user _apt, who may not enter this folder.
-  const system = ["-o", `Dir::Cache=${cache}`, "-o", "APT::Sandbox::User=root"];
-  if (download(folder, packages, system)) return system;
-
-  const state = join(folder, "apt", "state");
-  await mkdir(join(state, "lists", "partial"), { recursive: true });
-  const own = [...system, "-o", `Dir::State=${state}`, "-o", "Dir::State::status=/var/lib/dpkg/status"];
-  // Its exit code says nothing: one source that cannot be reached is no hindrance when another has the package.
-  run("apt-get", [...own, "-qq", "update"], folder);
-  return download(folder, packages, own) ? own : null;
-}
-
-function download(folder: string, names: readonly string[], apt: readonly string[]): boolean {
-  return run("apt-get", [...apt, "-qq", "download", ...names], join(folder, "debs")).status === 0;
-}
-
-async function unpackAll(folder: string): Promise<void> {
-  const debs = join(folder, "debs");
-  for (const name of await readdir(debs)) {
-    run("dpkg-deb", ["-x", join(debs, name), join(folder, "root")], folder);
-    await rm(join(debs, name));
-  }
-}
-
-/** How many libraries the dynamic linker does not find. */
-async function missingLibraries(folder: string): Promise<number> {
-  const libraryPath = (await libraryFolders(folder)).map((path) => join(folder, path)).join(":");
-  const { stdout } = run("env", [`LD_LIBRARY_PATH=${libraryPath}`, "ldd", join(folder, program)], folder);
-  return stdout.split("not found").length - 1;
-}
-
-function librariesOf(names: readonly string[], apt: readonly string[]): string[] {
-  const { stdout } = run("apt-cache", [...apt, "depends", ...names], "/");
-  const libraries = [...stdout.matchAll(/Depends: (lib\S+)/g)].map(([, name]) => name ?? "");
-  return [...new Set(libraries)].filter((name) => name !== "libc6");
-}
-
-async function libraryFolders(folder: string): Promise<string[]> {
-  const found = new Set<string>();
-  for (const name of await readdir(join(folder, "root"), { recursive: true })) {
-    if (/\.so(\.|$)/.test(basename(name)) && (await stat(join(folder, "root", name)).catch(() => null))?.isFile()) {
-      found.add(join("root", dirname(name)));
-    }
-  }
-  return [...found];
-}
-
-function has(name: string): boolean {
-  return run("/bin/sh", ["-c", `command -v ${name}`], "/").status === 0;
-}
-
-function run(name: string, args: readonly string[], cwd: string): { status: number | null; stdout: string } {
-  const { status, stdout } = spawnSync(name, args, { cwd, encoding: "utf8", env: { ...process.env, LC_ALL: "C" } });
-  return { status, stdout: stdout ?? "" };
 }

@@ -1,7 +1,11 @@
 // Owns how the text of one setting is read: each reader answers the value, or what it expected instead.
 
 import { isIP, isIPv4 } from "node:net";
+import { type ArmedFailpoint, failpointNames } from "../runtime/failpoint.ts";
 import { parseDuration } from "../task/duration.ts";
+import type { Nat64 } from "../webhook/deny-list.ts";
+
+const nat64Choices: readonly Nat64[] = ["block", "decode"];
 
 export type Read<T> = { readonly value: T } | { readonly expected: string };
 
@@ -17,6 +21,7 @@ const apiKeyCharsMax = 512;
 const secretBytesMin = 24;
 const secretBytesMax = 64;
 const signingSecretsMax = 2;
+const rateLimitMax = 100_000;
 
 export function readPort(text: string): Read<number> {
   const value = Number(text);
@@ -55,6 +60,18 @@ export function readPrivateTargets(text: string): Read<PrivateTargets> {
   return { expected: "true, false, or CIDRs such as 10.1.0.0/16,fd00::/8" };
 }
 
+export function readNat64(text: string): Read<Nat64> {
+  const choice = nat64Choices.find((known) => known === text);
+  return choice === undefined ? { expected: `one of ${nat64Choices.join(", ")}` } : { value: choice };
+}
+
+/** Requests a second. */
+export function readRateLimit(text: string): Read<number> {
+  const value = Number(text);
+  if (/^\d{1,6}$/.test(text) && value >= 1 && value <= rateLimitMax) return { value };
+  return { expected: `a whole number from 1 to ${rateLimitMax}` };
+}
+
 export function readApiKey(text: string): Read<string> {
   const isPrintable = /^[\x21-\x7e]*$/.test(text);
   if (isPrintable && text.length >= apiKeyCharsMin && text.length <= apiKeyCharsMax) return { value: text };
@@ -73,6 +90,13 @@ export function readSigningSecrets(text: string): Read<readonly string[]> {
 export function readDuration(text: string, limits: { minMs: number; maxMs: number }): Read<number> {
   const read = parseDuration(text, limits);
   return "ms" in read ? { value: read.ms } : { expected: `a duration such as P7D or 12h (it ${read.error})` };
+}
+
+export function readFailpoint(text: string): Read<ArmedFailpoint> {
+  const [, wanted, pass = "1"] = /^([a-z_.]+)(?::([1-9]\d{0,5}))?$/.exec(text) ?? [];
+  const name = failpointNames.find((known) => known === wanted);
+  if (name !== undefined) return { value: { name, pass: Number(pass) } };
+  return { expected: `one of ${failpointNames.join(", ")}, or one of them with :N` };
 }
 
 function isSigningSecret(secret: string): boolean {

@@ -3,6 +3,7 @@
 import type { DueEntry, DueIndex } from "../due-index/due-index.ts";
 import { entryHorizonMs } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { claim, readStanding, type Standing } from "../store/claims.ts";
@@ -54,11 +55,6 @@ export class Claimer {
     }
   }
 
-  /** Ids being claimed. */
-  get count(): number {
-    return this.#asked.size;
-  }
-
   /** A claim of the id is under way: its answer may be late, and the row won already. */
   has(id: string): boolean {
     return this.#asked.has(id);
@@ -74,6 +70,7 @@ export class Claimer {
     const ended = new Set(missed);
     return requests.map(({ queue, ids }) => {
       const gone = ids.filter((id) => ended.has(id)).map((id) => ({ queue, id }));
+      if (gone.length > 0) failpoint("claim.missed");
       if (gone.length > 0) void index.remove(gone).catch(() => undefined);
       const lost = ids.filter((id) => !won.has(id) && !ended.has(id));
       if (lost.length > 0) void this.#followWhatStands(queue, lost);
@@ -88,6 +85,7 @@ export class Claimer {
     const standing = await database.query((connection) => readStanding(connection, ids)).catch(() => null);
     // Postgres is away: the entries are a lease ahead by now, and healing finds the tasks when it is back.
     if (standing === null) return;
+    failpoint("claim.not_won");
     const rows = new Map(standing.map((row) => [row.id, row]));
     const moves: DueEntry[] = [];
     const removals: Omit<DueEntry, "at">[] = [];

@@ -13,10 +13,12 @@ import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Sender } from "../webhook/sender.ts";
 import { Claimer } from "./claimer.ts";
 import { Filler } from "./filler.ts";
-import { Firing } from "./firing.ts";
+import { type CallEnded, Firing } from "./firing.ts";
 import { Healer } from "./healer.ts";
 import { Lane } from "./lane.ts";
+import { LaneOrigins } from "./lane-origins.ts";
 import { Lease } from "./lease.ts";
+import { Origins } from "./origins.ts";
 import { Settler } from "./settler.ts";
 import { type LaneDemand, Shares } from "./shares.ts";
 
@@ -56,6 +58,7 @@ export class Dispatcher {
   readonly #settler: Settler;
   readonly #firing: Firing;
   readonly #shares: Shares;
+  readonly #origins: Origins;
   readonly #healer: Healer;
   readonly #filler: Filler | null;
   readonly #rounds: RunLoop;
@@ -64,7 +67,10 @@ export class Dispatcher {
   readonly #headPolls: RunLoop;
   #lease: Lease;
   #isStopping = false;
-  #wasFull = false;
+  /** Attempts that lanes may be about to begin. */
+  #reserved = 0;
+  /** Queues whose lanes found no room in this process. */
+  readonly #crowdedOut = new Set<string>();
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
@@ -73,6 +79,7 @@ export class Dispatcher {
     this.#claimer = new Claimer({ database, index, clock, onLook: (queue, at) => this.hint(queue, at) });
     this.#settler = new Settler({ database, index, clock, metrics, log, onDue: (queue, at) => this.hint(queue, at) });
     this.#firing = new Firing({ ...parts, settler: this.#settler });
+    this.#origins = new Origins({ nowMs: monotonicMs, log, metrics });
     this.#shares = new Shares({ database, log, onGranted: (queue) => this.#lanes.get(queue)?.wake() }, this.#lease.id);
     this.#healer = new Healer({
       database,
@@ -148,13 +155,18 @@ export class Dispatcher {
   #lane(queue: string): Lane | null {
     const standing = this.#lanes.get(queue);
     if (standing !== undefined || this.#isStopping) return standing ?? null;
-    const { index, clock, log } = this.#parts;
+    const { database, index, clock, log, metrics } = this.#parts;
     const lane = new Lane(queue, {
       index,
       claimer: this.#claimer,
       shares: this.#shares,
       clock,
-      room: () => this.#room(),
+      room: () => this.#room(queue),
+      reserve: (change) => {
+        this.#reserved += change;
+        if (change < 0) this.#wakeCrowdedOut();
+      },
+      origins: new LaneOrigins(queue, { database, index, clock, metrics, origins: this.#origins }),
       lease: () => this.#lease,
       fire: (task, lease, onCallEnded) => void this.#fire(task, lease, onCallEnded),
       onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
@@ -164,20 +176,25 @@ export class Dispatcher {
     return lane.start();
   }
 
-  async #fire(task: ClaimedTask, lease: Lease, onCallEnded: () => void): Promise<void> {
+  async #fire(task: ClaimedTask, lease: Lease, onCallEnded: CallEnded): Promise<void> {
     await this.#firing.fire(task, lease, onCallEnded);
-    // Lanes that found the process full sleep until told.
-    if (!this.#wasFull || this.#firing.count >= attemptsInFlightMax) return;
-    this.#wasFull = false;
-    this.#wakeLanes();
+    this.#wakeCrowdedOut();
   }
 
   /** How many more attempts this process may have in flight. */
-  #room(): number {
+  #room(queue: string): number {
     if (this.#isStopping || !this.#lease.maySend) return 0;
-    const room = attemptsInFlightMax - this.#firing.count - this.#claimer.count;
-    if (room <= 0) this.#wasFull = true;
+    const room = attemptsInFlightMax - this.#firing.count - this.#reserved;
+    if (room <= 0) this.#crowdedOut.add(queue);
     return room;
+  }
+
+  /** Lanes that found the process full sleep until told. */
+  #wakeCrowdedOut(): void {
+    if (this.#crowdedOut.size === 0 || this.#firing.count + this.#reserved >= attemptsInFlightMax) return;
+    const queues = [...this.#crowdedOut];
+    this.#crowdedOut.clear();
+    for (const queue of queues) this.#lanes.get(queue)?.wake();
   }
 
   /** Each step for itself: one that fails does not keep the others from being taken. */

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from "uuid";
 import { horizonMs } from "../due-index/due-index.ts";
 import type { SwitchingIndex } from "../due-index/switching-index.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { Database } from "../store/database.ts";
 import { type DuePosition, readWindow } from "../store/due.ts";
 
@@ -38,6 +39,7 @@ export class Filler {
       const token = uuidv7();
       const until = this.#clock.now() + horizonMs;
       const filledUntil = await this.#index.beginFill(queue, token);
+      failpoint("fill.begun");
       if (filledUntil === 0) this.#index.distrust(queue);
       if (filledUntil > until - stepMs) await this.#index.endFill(queue, token, filledUntil);
       else await this.#fillFrom(queue, token, { from: filledUntil === 0 ? 0 : filledUntil - overlapMs, until });
@@ -55,6 +57,7 @@ export class Filler {
         readWindow(connection, position, { until, limit: pageRowsMax }),
       );
       await this.#index.put(rows.map(({ id, nextAttemptAt }) => ({ queue, id, at: nextAttemptAt })));
+      if (rows.length > 0) failpoint("fill.entered");
       const last = rows.at(-1);
       const isLastPage = rows.length < pageRowsMax || last === undefined;
       const isWhole = await this.#index.endFill(queue, token, isLastPage ? until : last.nextAttemptAt);

@@ -2,6 +2,7 @@
 
 import type { Clock } from "../runtime/clock.ts";
 import { monotonicMs } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { AttemptResult } from "../task/attempt-result.ts";
@@ -15,6 +16,9 @@ interface Called {
   readonly result: AttemptResult;
   readonly durationMs: number;
 }
+
+/** Told how a call ended; null: nothing was sent. */
+export type CallEnded = (result: AttemptResult | null) => void;
 
 export interface FiringParts {
   readonly sender: Sender;
@@ -48,10 +52,12 @@ export class Firing {
    * Takes one claimed task to a persisted outcome. Never rejects. `onCallEnded` is called once the receiver has no call any more: its slot
    * is free while the outcome is still being written.
    */
-  async fire(task: ClaimedTask, lease: Lease, onCallEnded: () => void): Promise<void> {
+  async fire(task: ClaimedTask, lease: Lease, onCallEnded: CallEnded): Promise<void> {
     this.#inFlight.set(task.id, task.attempt);
+    failpoint("fire.begun");
     try {
-      const called = await this.#call(task, lease).finally(onCallEnded);
+      const called = await this.#call(task, lease, onCallEnded);
+      failpoint("fire.called");
       if (called !== null) await this.#settle(task, lease, called);
     } catch (error) {
       // A bug. The attempt stays in flight here, so that nobody takes it for a stray and makes its call again; whoever takes over from
@@ -69,13 +75,18 @@ export class Firing {
   }
 
   /** Null: withheld, and nothing is to be recorded. */
-  async #call(task: ClaimedTask, lease: Lease): Promise<Called | null> {
+  async #call(task: ClaimedTask, lease: Lease, onCallEnded: CallEnded): Promise<Called | null> {
     const { sender, clock, metrics } = this.#parts;
     const startedMs = monotonicMs();
-    const result = await sender.send(task, { mayStart: () => lease.maySend, now: () => clock.now() });
-    if (result.kind !== "withheld") return { result, durationMs: monotonicMs() - startedMs };
-    metrics.event("send.withheld");
-    return null;
+    let called: Called | null = null;
+    try {
+      const result = await sender.send(task, { mayStart: () => lease.maySend, now: () => clock.now() });
+      if (result.kind === "withheld") metrics.event("send.withheld");
+      else called = { result, durationMs: monotonicMs() - startedMs };
+    } finally {
+      onCallEnded(called?.result ?? null);
+    }
+    return called;
   }
 
   async #settle(task: ClaimedTask, lease: Lease, { result, durationMs }: Called): Promise<void> {

@@ -1,10 +1,11 @@
 // Owns healing: once a second it compares what Postgres says is due with what the lanes do, and takes over from the dead.
 
 import type { DueIndex } from "../due-index/due-index.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
-import { readOwned } from "../store/claims.ts";
+import { readClaimed, readOwned } from "../store/claims.ts";
 import type { Database } from "../store/database.ts";
 import { type DuePosition, type DueRow, readDueSoon } from "../store/due.ts";
 import { declareDead, takeOver } from "../store/owners.ts";
@@ -52,6 +53,7 @@ export class Healer {
         after: [...this.#positions.values()],
       }),
     );
+    failpoint("heal.read");
     const byQueue = Map.groupBy(rows, (row) => row.queue);
     this.#positions = nextPositions(byQueue);
     const soon = rows.filter((row) => !row.isDue);
@@ -59,6 +61,7 @@ export class Healer {
       await index
         .put(soon.map(({ queue, id, nextAttemptAt }) => ({ queue, id, at: nextAttemptAt })))
         .catch(() => undefined);
+    if (soon.length > 0) failpoint("heal.entered");
     for (const [queue, ofQueue] of byQueue) {
       const due = ofQueue.filter((row) => row.isDue && !isInFlight(row.id)).map((row) => row.id);
       metrics.event("due.healed", due.length);
@@ -73,12 +76,15 @@ export class Healer {
     const { database, index, log, metrics, onClaimed } = this.#parts;
     if (!lease.mayTakeOver) return;
     for (const dead of await database.query((connection) => declareDead(connection, lease.id))) {
+      failpoint("takeover.declared");
       for (let isComplete = false; !isComplete && lease.mayTakeOver; ) {
         const taken = await takeOver(database, dead, lease.id);
         const count = taken.claimed.length + taken.released.length;
+        if (count > 0) failpoint("takeover.committed");
         metrics.event("attempt.lost", count);
         if (count > 0) log.warn({ dispatcher: dead, tasks: count }, "dispatcher.taken_over");
         for (const task of taken.claimed) onClaimed(task, lease);
+        if (count > 0) failpoint("takeover.fired");
         const ended = taken.released.filter((task) => task.isEnded);
         await index.remove(ended).catch(() => undefined);
         // Nothing more to be had now: complete, or held by another taker or a stranger's lock.
@@ -96,8 +102,11 @@ export class Healer {
     if (!lease.maySend) return;
     const owned = await database.query((connection) => readOwned(connection, lease.id));
     const unknown = owned.filter((task) => !isInFlight(task.id));
-    for (const task of unknown) {
-      if (this.#strays.get(task.id) !== task.attempt) continue;
+    const ids = unknown.filter(({ id, attempt }) => this.#strays.get(id) === attempt).map(({ id }) => id);
+    const strays = ids.length === 0 ? [] : await database.query((connection) => readClaimed(connection, lease.id, ids));
+    for (const task of strays) {
+      if (isInFlight(task.id)) continue;
+      failpoint("heal.stray_found");
       metrics.event("claim.adopted");
       onClaimed(task, lease);
     }

@@ -4,10 +4,13 @@
 import type { DueIndex, Taken } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { sleepMsMax } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import { RunLoop } from "../runtime/run-loop.ts";
 import { leaseMs } from "../store/owners.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Claimer } from "./claimer.ts";
+import type { CallEnded } from "./firing.ts";
+import type { LaneOrigins } from "./lane-origins.ts";
 import type { Lease } from "./lease.ts";
 import type { LaneDemand, Shares } from "./shares.ts";
 
@@ -28,9 +31,12 @@ export interface LaneParts {
   readonly clock: Clock;
   /** How many more attempts this process may have in flight. */
   readonly room: () => number;
+  /** More (or, below 0, fewer) of that room is spoken for by what is being taken and claimed. */
+  readonly reserve: (change: number) => void;
+  readonly origins: LaneOrigins;
   readonly lease: () => Lease;
   /** Takes a claimed task to its outcome, and says when its call has ended. */
-  readonly fire: (task: ClaimedTask, lease: Lease, onCallEnded: () => void) => void;
+  readonly fire: (task: ClaimedTask, lease: Lease, onCallEnded: CallEnded) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -117,25 +123,37 @@ export class Lane {
 
   /** One round; resolves to how long to sleep. */
   async #round(): Promise<number> {
-    const { shares, claimer } = this.#parts;
+    const { shares } = this.#parts;
     if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
     const room = this.#room();
     if (room <= 0) {
       this.#isHungry = true;
       return sleepMsMax;
     }
-    this.#reserved = room;
-    const ids = await this.#take(room).finally(() => {
-      this.#reserved = 0;
-    });
-    if (ids.length === 0) return this.#sleepMs();
+    this.#reserve(room);
+    try {
+      return await this.#takeAndBegin(room);
+    } finally {
+      this.#reserve(0);
+    }
+  }
+
+  async #takeAndBegin(room: number): Promise<number> {
+    const { shares, claimer, origins } = this.#parts;
+    const taken = await this.#take(room);
+    if (taken.length === 0) return this.#sleepMs();
+    failpoint("claim.taken");
+    const admitted = await origins.admit(taken, shares.slots(this.queue));
+    this.#nextAt = Math.min(this.#nextAt, admitted.nextAt);
+    if (admitted.ids.length === 0) return barrenSleepMs;
+    this.#reserve(admitted.ids.length);
     // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
     const lease = this.#parts.lease();
-    this.#reserved = ids.length;
-    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids }).finally(() => {
-      this.#reserved = 0;
-    });
-    for (const task of claimed) this.#begin(task, lease);
+    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids: admitted.ids });
+    for (const task of claimed) {
+      failpoint("claim.won");
+      this.#begin(task, lease);
+    }
     return claimed.length === 0 ? barrenSleepMs : 0;
   }
 
@@ -147,6 +165,7 @@ export class Lane {
       for (const id of ids) this.#handed.delete(id);
       // As a take would have moved them, so that the index does not hand them out once more.
       void index.move(ids.map((id) => ({ queue: this.queue, id, at: now + leaseMs }))).catch(() => undefined);
+      failpoint("heal.handed");
       return ids;
     }
     // What was told until now is answered by this take; what is told while it is under way stays.
@@ -171,10 +190,18 @@ export class Lane {
     return Math.min(this.#parts.shares.slots(this.queue) - this.#running, this.#parts.room());
   }
 
+  /** Slots for what is being taken or claimed: each may come back to be run. */
+  #reserve(count: number): void {
+    this.#parts.reserve(count - this.#reserved);
+    this.#reserved = count;
+  }
+
   #begin(task: ClaimedTask, lease: Lease): void {
     this.#running += 1;
     this.#handed.delete(task.id);
-    this.#parts.fire(task, lease, () => {
+    const ended = this.#parts.origins.began(task.url);
+    this.#parts.fire(task, lease, (result) => {
+      ended(result);
       this.#running -= 1;
       this.#activeAt = this.#parts.clock.now();
       if (this.#isHungry || this.#handed.size > 0) this.#loop.wake();

@@ -4,6 +4,7 @@ import type { DueIndex } from "../due-index/due-index.ts";
 import { entryHorizonMs } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { sleep } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -51,6 +52,7 @@ export class Settler {
    * an outcome is never tried in a circle.
    */
   async settle(settling: Settling): Promise<"saved" | "superseded"> {
+    failpoint("settle.decided");
     while (true) {
       const written = await this.#try(settling);
       if (written === "again") continue;
@@ -90,6 +92,7 @@ export class Settler {
   async #write(settlings: readonly Settling[]): Promise<Written[]> {
     try {
       const settled = new Map((await settleAttempts(this.#parts.database, settlings)).map((row) => [row.id, row]));
+      failpoint("settle.committed");
       return settlings.map(({ task }) => settled.get(task.id) ?? null);
     } catch (error) {
       if (error instanceof StoreUnavailableError || error instanceof LockTimeoutError) throw error;
@@ -121,6 +124,9 @@ export class Settler {
     void index
       .move([{ queue, id, at: nextAttemptAt }])
       .catch(() => undefined)
-      .then(() => onDue(queue, nextAttemptAt));
+      .then(() => {
+        failpoint("settle.indexed");
+        onDue(queue, nextAttemptAt);
+      });
   }
 }

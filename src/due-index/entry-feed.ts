@@ -1,5 +1,6 @@
 // Owns telling the index, and whoever dispatches here, of tasks that callers made or changed: those of one turn of the event loop together.
 
+import { failpoint } from "../runtime/failpoint.ts";
 import { type DueEntry, type DueIndex, entryHorizonMs } from "./due-index.ts";
 
 export interface EntryFeedParts {
@@ -46,9 +47,11 @@ export class EntryFeed {
 
   async #feed(due: readonly DueEntry[], gone: readonly Omit<DueEntry, "at">[]): Promise<void> {
     const { index, onEntered } = this.#parts;
+    failpoint("index.unfed");
     if (gone.length > 0) void index.remove(gone).catch(() => undefined);
     if (due.length === 0) return;
     await index.put(due).catch(() => undefined);
+    failpoint("index.fed");
     for (const [queue, entries] of Map.groupBy(due, (entry) => entry.queue))
       onEntered(queue, Math.min(...entries.map((entry) => entry.at)));
   }

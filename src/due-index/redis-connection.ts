@@ -22,10 +22,13 @@ export interface RedisCommands {
   endFill(key: string, args: readonly string[]): Promise<number>;
   zAdd(key: string, members: readonly { score: number; value: string }[]): Promise<number>;
   zRem(key: string, members: readonly string[]): Promise<number>;
+  /** For scripts of others, which come with their text. */
+  eval(script: string, options: { keys: readonly string[]; arguments: readonly string[] }): Promise<unknown>;
 }
 
 /** A client of either kind, as far as its lifetime goes. */
 interface RedisLifetime {
+  readonly isOpen: boolean;
   on(event: "error" | "ready" | "end", listener: (error?: unknown) => void): unknown;
   connect(): Promise<unknown>;
   destroy(): void;
@@ -99,7 +102,7 @@ export class RedisConnection {
     } catch (error) {
       throw error instanceof RedisUnavailableError
         ? error
-        : new RedisUnavailableError("Redis cannot serve the due index", error);
+        : new RedisUnavailableError("Redis cannot serve the call", error);
     } finally {
       (timer as { cancel(): void } | null)?.cancel();
     }
@@ -120,7 +123,7 @@ export class RedisConnection {
   async #keepConnecting(client: RedisLifetime, then?: () => Promise<void>): Promise<void> {
     for (let tries = 0; !this.#closed; tries += 1) {
       try {
-        await client.connect();
+        if (!client.isOpen) await client.connect();
         await then?.();
         return;
       } catch (error) {

@@ -7,6 +7,7 @@ import { openApiDocument } from "./openapi.ts";
 import type { ApiParts } from "./parts.ts";
 import { ApiProblem, problemAnswer, problemOf } from "./problem.ts";
 import type { Route } from "./route.ts";
+import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { acceptRoute } from "./routes/accept.ts";
 import { batchRoute } from "./routes/batch.ts";
 import { bulkRoutes } from "./routes/bulk.ts";
@@ -47,6 +48,7 @@ export function createRoutes(parts: ApiParts): Route[] {
     ...cancelRoutes(parts),
     ...readRoutes(parts),
     ...changeRoutes(parts, schemas),
+    ...apiKeyRoutes(parts),
     ...adminRoutes(parts),
     ...health,
     ...documentationRoutes(() => {

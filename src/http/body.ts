@@ -60,6 +60,8 @@ function plainMessage(error: Error): string {
 function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const stated = Number(request.headers["content-length"] ?? 0);
   if (stated > bytesMax) throw tooLarge(bytesMax);
+  // It may have ended while its key was looked up: then none of the events below comes any more.
+  if (request.destroyed && !request.readableEnded) throw endedEarly();
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
@@ -75,9 +77,13 @@ function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> 
     request.on("end", () =>
       resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
     );
-    request.on("close", () => reject(new ApiProblem("malformed-request", "The request ended before its body did.")));
+    request.on("close", () => reject(endedEarly()));
     request.on("error", reject);
   });
+}
+
+function endedEarly(): ApiProblem {
+  return new ApiProblem("malformed-request", "The request ended before its body did.");
 }
 
 function tooLarge(bytesMax: number): ApiProblem {

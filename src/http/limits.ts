@@ -54,6 +54,11 @@ export const batchBytesMax = 16 * 1024 * 1024;
 export const bulkBytesMax = 8 * 1024 * 1024;
 export const confirmBytesMax = 16 * 1024;
 
+export const apiKeyNameCharsMax = 128;
+export const apiKeyQueuesMax = 64;
+/** 64 names of 128 characters fit. */
+export const apiKeyBytesMax = 64 * 1024;
+
 /** Versions and attempt numbers are a Postgres `integer`. */
 export const integerMax = 2_147_483_647;
 export const idempotencyKeyCharsMax = 255;
@@ -62,6 +67,8 @@ export const idempotencyKeyCharsMax = 255;
 export const unavailableRetryAfterSeconds = 2;
 export const lockedRetryAfterSeconds = 1;
 export const inProgressRetryAfterSeconds = 1;
+/** At one request a second, the least limit there is, the next may come after a second. */
+export const rateLimitedRetryAfterSeconds = 1;
 
 /** Faults that one answer lists: a caller that made more has made the same one over and over. */
 export const faultsMax = 1_000;

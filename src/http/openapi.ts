@@ -7,7 +7,7 @@ import {
   type ZodOpenApiResponseObject,
 } from "zod-openapi";
 import { z } from "zod";
-import { scopes } from "./access.ts";
+import { scopes } from "../task/scope.ts";
 import { webhooks } from "./openapi-webhooks.ts";
 import { ApiProblem, type ProblemName, problemContentType, problemTypes } from "./problem.ts";
 import type { AnswerDoc, Route } from "./route.ts";
@@ -39,12 +39,15 @@ const about = `Order timeouts and delayed tasks as a service: a webhook fired on
 
 Times go out as RFC 3339 in UTC with milliseconds. Durations come in as ISO 8601 (\`PT30M\`) or short (\`250ms\`, \`45s\`, \`30m\`, \`1h30m\`, \`2d\`) and go out as ISO 8601; a bare number is refused, since it could mean seconds or milliseconds. Unknown fields and parameters are refused. Every answer but 2xx and 3xx is \`application/problem+json\` (RFC 9457) with a stable \`type\`.
 
+With LAPSE_RATE_LIMIT set, each API key has so many requests a second: answers carry \`RateLimit-Policy\` and \`RateLimit\`, and one too many is 429.
+
 \`Idempotency-Key\` is honoured where it is listed. Elsewhere it is taken and ignored: those calls name the tasks they mean, so a repeat finds what the first one left.`;
 
 const tags = [
   { name: "Tasks", description: "One webhook call each, fired once, at its due time." },
   { name: "Bulk", description: "Many tasks by ids, keys or labels." },
   { name: "Receivers", description: "What the receiver of a webhook may call." },
+  { name: "Keys", description: "Who may call, what for, and which queues they see." },
   { name: "Operating", description: "Health, metrics, the audit." },
   { name: "Documentation", description: "This document." },
 ];
@@ -53,7 +56,7 @@ const securitySchemes = {
   apiKey: {
     type: "http",
     scheme: "bearer",
-    description: `An API key with the scope that the call needs: ${scopes.join(", ")}; admin may do all. Without LAPSE_API_KEY an API on loopback needs none.`,
+    description: `An API key with the scope that the call needs: ${scopes.join(", ")}; admin may do all, and of the others none includes another. A key that is confined to queues finds no task of any other queue, by whatever call, and may not write there (403). Without LAPSE_API_KEY an API on loopback needs no key; one that is sent counts all the same. Keys are taken from this header alone, never from a query.`,
   },
   confirmToken: {
     type: "apiKey",
@@ -66,7 +69,7 @@ const securitySchemes = {
 function operation(route: Route): ZodOpenApiOperationObject {
   const { doc, body } = route;
   const query = doc.query ?? (route.query instanceof z.ZodObject ? route.query : undefined);
-  const path = pathSchema(route.path);
+  const path = pathSchema(route);
   return {
     tags: [doc.tag],
     operationId: doc.operationId,
@@ -90,10 +93,10 @@ function operation(route: Route): ZodOpenApiOperationObject {
   };
 }
 
-function pathSchema(path: string): z.ZodObject | null {
+function pathSchema({ path, doc }: Route): z.ZodObject | null {
   const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? "");
   if (names.length === 0) return null;
-  const known = Object.entries(pathParameters).filter(([name]) => names.includes(name));
+  const known = Object.entries({ ...pathParameters, ...doc.params }).filter(([name]) => names.includes(name));
   if (known.length !== names.length) throw new Error(`${path} has a parameter that is not described`);
   return z.object(Object.fromEntries(known));
 }
@@ -154,15 +157,13 @@ function exampleProblem(name: ProblemName): unknown {
 }
 
 function commonProblems(route: Route): ProblemName[] {
-  const isV1 = route.path.startsWith("/v1/");
   return [
-    ...(route.access === "public" ? [] : (["unauthorized", "forbidden"] as const)),
+    ...(route.access === "public" ? [] : (["unauthorized", "forbidden", "rate-limited", "store-unavailable"] as const)),
     "foreign-host",
     "foreign-origin",
     ...(route.query === undefined && route.body === undefined ? [] : (["validation-failed"] as const)),
     ...(route.body === undefined ? [] : (["malformed-json", "too-large", "unsupported-media-type"] as const)),
     ...(takesMalformed(route) ? (["malformed-request"] as const) : []),
-    ...(isV1 ? (["store-unavailable"] as const) : []),
     "internal",
   ];
 }

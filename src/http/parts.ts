@@ -1,5 +1,6 @@
 // Owns what the API asks of the rest of Lapse: service.ts hands it objects that satisfy this.
 
+import type { KeyHolder } from "../intake/api-keys.ts";
 import type { IdempotencyScope, StoredAnswer } from "../intake/idempotency.ts";
 import type { OnceOutcome } from "../intake/once.ts";
 import type {
@@ -11,7 +12,10 @@ import type {
   ConfirmOutcome,
   TaskRef,
 } from "../intake/outcomes.ts";
+import type { RateVerdict } from "../rate-limit/rate-limiter.ts";
 import type { Log } from "../runtime/log.ts";
+import type { ApiKey } from "../store/api-keys.ts";
+import type { TaskId } from "../store/reach.ts";
 import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-filter.ts";
 import type { NewTask, TaskChanges } from "../task/new-task.ts";
 import type { Attempt, Task } from "../task/task.ts";
@@ -32,26 +36,26 @@ export interface IntakePart {
   ): Promise<OnceOutcome>;
   /** `waitMs` is how long to wait for an attempt in flight; 0 answers at once. */
   cancel(ref: TaskRef, waitMs: number): Promise<CancelOutcome>;
-  confirm(id: string, attempt: number): Promise<ConfirmOutcome>;
-  change(id: string, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome>;
-  pause(id: string): Promise<ChangeOutcome>;
-  resume(id: string): Promise<ChangeOutcome>;
-  run(id: string): Promise<ChangeOutcome>;
-  retry(id: string): Promise<ChangeOutcome>;
+  confirm(task: TaskId, attempt: number): Promise<ConfirmOutcome>;
+  change(task: TaskId, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome>;
+  pause(task: TaskId): Promise<ChangeOutcome>;
+  resume(task: TaskId): Promise<ChangeOutcome>;
+  run(task: TaskId): Promise<ChangeOutcome>;
+  retry(task: TaskId): Promise<ChangeOutcome>;
   cancelMany(filter: BulkFilter, options: { tombstoneMs: number | null; dryRun: boolean }): Promise<BulkOutcome>;
   pauseMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
   resumeMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
   retryMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
 }
 
-/** Null means that there is no such task. */
+/** Null means that there is no such task, as far as its caller can see. */
 export interface TasksPart {
-  read(id: string): Promise<Task | null>;
+  read(task: TaskId): Promise<Task | null>;
   /** The live task with that key, else the newest. */
   readByKey(queue: string, key: string): Promise<Task | null>;
   list(filter: TaskFilter, page: { order: TaskOrder; limit: number; after: TaskCursor | null }): Promise<TaskPage>;
   /** Oldest first. */
-  attempts(id: string): Promise<Attempt[] | null>;
+  attempts(task: TaskId): Promise<Attempt[] | null>;
 }
 
 /** One queue's equation: `accepted` equals the sum of the others. */
@@ -94,6 +98,21 @@ export interface AccessRule {
   readonly loopbackOnly: boolean;
 }
 
+export interface ApiKeysPart {
+  /** `text` is the whole key, which cannot be had again. Null where there are as many as there may be. */
+  make(fields: Pick<ApiKey, "name" | "scopes" | "queues" | "createdBy">): Promise<{ key: ApiKey; text: string } | null>;
+  list(): Promise<ApiKey[]>;
+  /** False where there is none with the id. */
+  revoke(id: string): Promise<boolean>;
+  /** Who holds the key of this text, or null. */
+  holder(text: string): Promise<KeyHolder | null>;
+}
+
+export interface RateLimitPart {
+  /** Counts one request of an API key. */
+  take(apiKeyId: string): Promise<RateVerdict>;
+}
+
 export interface ApiParts {
   readonly intake: IntakePart;
   readonly tasks: TasksPart;
@@ -110,6 +129,9 @@ export interface ApiParts {
   readonly clock: { now(): number };
   readonly log: Log;
   readonly access: AccessRule;
+  readonly apiKeys: ApiKeysPart;
+  /** Null: no limit. */
+  readonly rateLimit: RateLimitPart | null;
   readonly version: string;
   readonly role: "all" | "api" | "dispatcher";
 }

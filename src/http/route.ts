@@ -45,13 +45,15 @@ export interface AnswerDoc {
 
 /** What OpenAPI tells of a route beside its schemas. */
 export interface RouteDoc {
-  readonly tag: "Tasks" | "Bulk" | "Receivers" | "Operating" | "Documentation";
+  readonly tag: "Tasks" | "Bulk" | "Receivers" | "Keys" | "Operating" | "Documentation";
   readonly operationId: string;
   readonly summary: string;
   readonly description: string;
   readonly answers: Readonly<Record<number, AnswerDoc>>;
   /** Those of its own; what every route of its kind can answer is added. */
   readonly problems: readonly ProblemName[];
+  /** What its path names, where that is no task. */
+  readonly params?: Readonly<Record<string, z.ZodType>>;
   /** Parameters in headers. */
   readonly headers?: z.ZodObject;
   /** The query as OpenAPI tells it, where it differs from the schema that reads it. */

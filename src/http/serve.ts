@@ -1,22 +1,23 @@
-// Owns the way of a request through a route: guard, admit, read, check, handle, answer. Whatever is thrown becomes a problem here.
+// Owns the way of a request through a route: guard, admit, count, read, check, handle, answer. Whatever is thrown becomes a problem here.
 
 import type { Router } from "express";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createGate, type Gate } from "./access.ts";
+import { type Caller, createGate, type Gate, isNobody } from "./access.ts";
 import { type Answer, send } from "./answer.ts";
 import { isWithin, type JsonBody, readJson } from "./body.ts";
 import { faultsOf } from "./faults.ts";
 import type { ApiParts } from "./parts.ts";
 import { ApiProblem, type Fault, problemAnswer, problemOf, validationFailed } from "./problem.ts";
 import { readQuery } from "./query.ts";
+import { rateHeaders, rateLimited } from "./rate-headers.ts";
 import type { Call, Route } from "./route.ts";
 
-type ServingParts = Pick<ApiParts, "access" | "clock" | "log" | "metrics">;
+type ServingParts = Pick<ApiParts, "access" | "apiKeys" | "clock" | "log" | "metrics" | "rateLimit">;
 type ExpressRequest = IncomingMessage & { readonly params: Call["params"] };
 
 /** Gives each route's path to the router, with a 405 for the methods it does not take. */
 export function mountRoutes(router: Pick<Router, "route">, routes: readonly Route[], parts: ServingParts): void {
-  const gate = createGate(parts.access);
+  const gate = createGate(parts.access, parts.apiKeys);
   for (const [path, members] of Map.groupBy(routes, (route) => route.path)) {
     const mounted = router.route(expressPath(path));
     for (const route of members) {
@@ -48,9 +49,10 @@ interface Exchange {
   readonly response: ServerResponse;
 }
 
-async function serve(route: Route, { parts, gate }: Serving, { request, response }: Exchange): Promise<void> {
+async function serve(route: Route, serving: Serving, { request, response }: Exchange): Promise<void> {
+  const { parts } = serving;
   const startedAt = parts.clock.now();
-  const answer = await answerOf(route, gate, request).catch((error: unknown) =>
+  const answer = await answerOf(route, serving, request).catch((error: unknown) =>
     problemAnswer(problemOf(error, parts.log)),
   );
   send(response, answer);
@@ -58,9 +60,18 @@ async function serve(route: Route, { parts, gate }: Serving, { request, response
   parts.metrics.httpRequest(labels, Math.max(0, parts.clock.now() - startedAt));
 }
 
-async function answerOf(route: Route, gate: Gate, request: ExpressRequest): Promise<Answer> {
+async function answerOf(route: Route, { parts, gate }: Serving, request: ExpressRequest): Promise<Answer> {
   gate.guard(request.method, request.headers);
-  const caller = gate.admit(request.headers, route.access);
+  const caller = await gate.admit(request.headers, route.access);
+  if (parts.rateLimit === null || isNobody(caller)) return handle(route, request, caller);
+  const verdict = await parts.rateLimit.take(caller.apiKeyId);
+  const answer = verdict.isWithin
+    ? await handle(route, request, caller).catch((error: unknown) => problemAnswer(problemOf(error, parts.log)))
+    : problemAnswer(rateLimited());
+  return { ...answer, headers: { ...answer.headers, ...rateHeaders(verdict) } };
+}
+
+async function handle(route: Route, request: ExpressRequest, caller: Caller): Promise<Answer> {
   const url = request.url ?? "";
   const query = route.query === undefined ? undefined : readQuery(url, route.query);
   const json = route.body === undefined ? null : await readJson(request, route.body.bytesMax);

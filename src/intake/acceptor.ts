@@ -3,6 +3,7 @@
 import { v7 as uuidv7 } from "uuid";
 import type { Clock } from "../runtime/clock.ts";
 import { monotonicMs, sleep } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import {
@@ -116,6 +117,7 @@ export class Acceptor {
   }
 
   #arrive(task: NewTask): Arrival {
+    failpoint("accept.arrived");
     const createdAt = this.#parts.clock.after(0);
     return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: dueTime(task.due, this.#parts.clock) };
   }
@@ -127,6 +129,7 @@ export class Acceptor {
   async #flush(arrivals: readonly Arrival[]): Promise<Flushed[]> {
     try {
       const stored = await this.#send(arrivals);
+      failpoint("accept.committed");
       return arrivals.map((arrival) => (stored.has(arrival.id) ? "stored" : "look"));
     } catch (error) {
       if (error instanceof LockTimeoutError) return this.#flushAroundLocks(arrivals);
@@ -206,6 +209,7 @@ export class Acceptor {
   }
 
   async #meet(trx: Connection, arrival: Arrival, standing: TaskRow): Promise<AcceptOutcome | null> {
+    failpoint("accept.met");
     if (standing.id === arrival.id) return { kind: "created", task: await toOneTask(trx, standing) };
     if (standing.state === "tombstone") {
       if (await removeSpentTombstone(trx, standing.id)) return null;
@@ -219,6 +223,7 @@ export class Acceptor {
     if (onConflict === "reject" || standing.state === "running")
       return { kind: "conflict", task: await toOneTask(trx, standing) };
     const replaced = await replaceTask(trx, standing.id, arrival);
+    failpoint("accept.replaced");
     return replaced === null ? null : { kind: "replaced", task: await toOneTask(trx, replaced) };
   }
 

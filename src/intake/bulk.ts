@@ -1,6 +1,7 @@
 // Owns the calls that mean many tasks: cancel, with tombstones, and pause, resume and retry.
 
 import { v7 as uuidv7 } from "uuid";
+import { failpoint } from "../runtime/failpoint.ts";
 import {
   type BulkCandidate,
   bulkTasksMax,
@@ -113,8 +114,11 @@ export class BulkChanger {
     const { found, changed } = await this.#database.patient.transaction(async (trx) => {
       const candidates = await findCandidates(trx, { ...filter, labelStates: liveStates });
       const ids = candidates.slice(0, bulkTasksMax).map((candidate) => candidate.id);
-      return { found: candidates, changed: dryRun ? [] : await change(trx, ids) };
+      const rows = dryRun ? [] : await change(trx, ids);
+      failpoint("cancel.all_written");
+      return { found: candidates, changed: rows };
     });
+    failpoint("cancel.all_committed");
     this.#signalChanged(changed);
     const states = new Map(changed.map((row) => [row.id, row.state as TaskState]));
     const done: string[] = [];
@@ -149,6 +153,7 @@ export class BulkChanger {
       const keys = [...left].toSorted();
       const stands = await this.#database.patient.transaction(async (trx) => {
         const made = await makeTombstones(trx, { ids: keys.map(() => uuidv7()), queue, keys, lifetimeMs });
+        failpoint("cancel.tombstones_made");
         const remembered = await leaveTombstones(trx, { queue, keys, lifetimeMs });
         return [...made, ...remembered];
       });

@@ -1,12 +1,14 @@
 // Owns cancelling one task, and the fence that receivers hold against it.
 
 import { monotonicMs, sleep } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import { cancelTask, cancelTasksById, cancelTasksByKey } from "../store/cancel.ts";
 import { confirmAttempt, refuseConfirm } from "../store/changes.ts";
 import type { Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
+import type { TaskId } from "../store/reach.ts";
 import { findRow, findRowByKey } from "../store/reads.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { Task } from "../task/task.ts";
@@ -24,7 +26,7 @@ type KeyRef = { readonly queue: string; readonly key: string };
 export class Canceller {
   readonly #database: Database;
   readonly #signals: IntakeSignals;
-  readonly #byId: GroupCommit<string, TaskRow | null>;
+  readonly #byId: GroupCommit<TaskId, TaskRow | null>;
   readonly #byKey: GroupCommit<KeyRef, TaskRow | null>;
   readonly #waits = new OneWaits<TaskRow | LockTimeoutError | null>((outcome) => outcome instanceof LockTimeoutError);
 
@@ -32,13 +34,24 @@ export class Canceller {
     this.#database = database;
     this.#signals = signals;
     this.#byId = new GroupCommit({
-      write: async (ids) => {
-        const rows = new Map((await cancelTasksById(database, ids)).map((row) => [row.id, row]));
-        return ids.map((id) => rows.get(id) ?? null);
+      write: async (refs) => {
+        // Callers of one key are together: they reach equally far.
+        const groups = [...Map.groupBy(refs, ({ reach }) => reach)];
+        const cancelled = await Promise.all(
+          groups.map(([reach, group]) =>
+            cancelTasksById(
+              database,
+              group.map(({ id }) => id),
+              reach,
+            ),
+          ),
+        );
+        const rows = new Map(cancelled.flat().map((row) => [row.id, row]));
+        return refs.map(({ id }) => rows.get(id) ?? null);
       },
       batchMax: cancelsPerWriteMax,
       writersMax: 2,
-      conflictName: (id) => id,
+      conflictName: ({ id }) => id,
     });
     this.#byKey = new GroupCommit({
       write: async (refs) => {
@@ -64,24 +77,31 @@ export class Canceller {
   }
 
   /** Lets the receiver of an attempt act, unless a cancel came first, a newer attempt has begun, or its outcome is written. */
-  async confirm(id: string, attempt: number): Promise<ConfirmOutcome> {
+  async confirm(task: TaskId, attempt: number): Promise<ConfirmOutcome> {
     return this.#database.patient.query(async (connection) => {
-      const confirmed = await confirmAttempt(connection, id, attempt);
-      if (confirmed !== null) return { kind: "confirmed", task: await this.#toTask(confirmed) };
-      await refuseConfirm(connection, id, attempt);
-      const row = await findRow(connection, id);
+      const confirmed = await confirmAttempt(connection, { ...task, attempt });
+      if (confirmed !== null) {
+        failpoint("confirm.granted");
+        return { kind: "confirmed", task: await this.#toTask(confirmed) };
+      }
+      failpoint("confirm.declined");
+      await refuseConfirm(connection, { ...task, attempt });
+      failpoint("confirm.refused");
+      const row = await findRow(connection, task.id, task.reach);
       return row === null ? { kind: "not-found" } : { kind: "refused", task: await this.#toTask(row) };
     });
   }
 
   async #cancelNow(ref: TaskRef): Promise<CancelOutcome> {
-    const row = "id" in ref ? await this.#byId.add(ref.id) : await this.#byKey.add(ref);
+    failpoint("cancel.asked");
+    const row = "id" in ref ? await this.#byId.add(ref) : await this.#byKey.add(ref);
     if (row !== null) return this.#cancelled(row);
     return this.#cancelSingly(ref);
   }
 
   /** What a write with others passed over: the task is ended, confirmed, was told before, is not there, or is locked. */
   async #cancelSingly(ref: TaskRef): Promise<CancelOutcome> {
+    failpoint("cancel.passed_over");
     for (let looks = 0; looks < looksMax; looks += 1) {
       const row = await this.#find(ref);
       const verdict = row === null ? ({ kind: "not-found" } as const) : await this.#judge(row);
@@ -116,6 +136,7 @@ export class Canceller {
   }
 
   async #cancelled(row: TaskRow): Promise<CancelOutcome> {
+    failpoint("cancel.committed");
     const task = await this.#toTask(row);
     if (row.state === "running") return { kind: "too-late", task };
     this.#signals.gone([{ queue: row.queue, id: row.id }]);
@@ -124,7 +145,7 @@ export class Canceller {
 
   async #await(id: string, tooLate: CancelOutcome, untilMs: number): Promise<CancelOutcome> {
     while (true) {
-      const row = await this.#find({ id });
+      const row = await this.#find({ id, reach: null });
       if (row === null) return { kind: "not-found" };
       if (row.state === "cancelled") return { kind: "cancelled", task: await this.#toTask(row) };
       if (row.finished_at !== null) return { kind: "refused", task: await this.#toTask(row) };
@@ -136,7 +157,7 @@ export class Canceller {
 
   #find(ref: TaskRef): Promise<TaskRow | null> {
     return this.#database.query((connection) =>
-      "id" in ref ? findRow(connection, ref.id) : findRowByKey(connection, ref.queue, ref.key),
+      "id" in ref ? findRow(connection, ref.id, ref.reach) : findRowByKey(connection, ref.queue, ref.key),
     );
   }
 

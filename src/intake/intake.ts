@@ -5,6 +5,7 @@ import { changeTask, pauseTask, resumeTask, retryTask, runTask } from "../store/
 import type { Connection, Database } from "../store/database.ts";
 import { isUniqueViolation } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
+import type { TaskId } from "../store/reach.ts";
 import { findLiveRow, findRow } from "../store/reads.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { NewTask, TaskChanges } from "../task/new-task.ts";
@@ -74,41 +75,41 @@ export class Intake {
   }
 
   /** For receivers, before they act. */
-  confirm(id: string, attempt: number): Promise<ConfirmOutcome> {
-    return this.#canceller.confirm(id, attempt);
+  confirm(task: TaskId, attempt: number): Promise<ConfirmOutcome> {
+    return this.#canceller.confirm(task, attempt);
   }
 
   /** Changes a task that waits; with `expectedVersion`, only that version of it. */
-  async change(id: string, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome> {
+  async change(task: TaskId, changes: TaskChanges, expectedVersion: number | null): Promise<ChangeOutcome> {
     const { due } = changes;
     const dueAt = due === undefined ? null : dueTime(due, this.#parts.clock);
-    const outcome = await this.#change(id, (connection) =>
-      changeTask(connection, { id, changes, dueAt, expectedVersion }),
+    const outcome = await this.#change(task, (connection) =>
+      changeTask(connection, { ...task, changes, dueAt, expectedVersion }),
     );
     if (outcome.kind !== "wrong-state" || expectedVersion === null || outcome.task.version === expectedVersion)
       return outcome;
     return { kind: "version-mismatch", task: outcome.task };
   }
 
-  pause(id: string): Promise<ChangeOutcome> {
-    return this.#change(id, (connection) => pauseTask(connection, id), "paused");
+  pause(task: TaskId): Promise<ChangeOutcome> {
+    return this.#change(task, (connection) => pauseTask(connection, task.id, task.reach), "paused");
   }
 
-  resume(id: string): Promise<ChangeOutcome> {
-    return this.#change(id, (connection) => resumeTask(connection, id), "scheduled");
+  resume(task: TaskId): Promise<ChangeOutcome> {
+    return this.#change(task, (connection) => resumeTask(connection, task.id, task.reach), "scheduled");
   }
 
-  run(id: string): Promise<ChangeOutcome> {
-    return this.#change(id, (connection) => runTask(connection, id));
+  run(task: TaskId): Promise<ChangeOutcome> {
+    return this.#change(task, (connection) => runTask(connection, task.id, task.reach));
   }
 
-  async retry(id: string): Promise<ChangeOutcome> {
+  async retry(task: TaskId): Promise<ChangeOutcome> {
     try {
-      return await this.#change(id, (connection) => retryTask(connection, id));
+      return await this.#change(task, (connection) => retryTask(connection, task.id, task.reach));
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
       return this.#parts.database.query(async (connection) => {
-        const row = await findRow(connection, id);
+        const row = await findRow(connection, task.id, task.reach);
         if (row === null || row.key === null) return { kind: "not-found" };
         const holder = await findLiveRow(connection, row.queue, row.key);
         return { kind: "key-conflict", holder: holder === null ? null : await toOneTask(connection, holder) };
@@ -138,14 +139,14 @@ export class Intake {
   }
 
   /** Makes a guarded write; where it did not win, a task that is in `alreadyDone` counts as done. */
-  #change(id: string, write: Write, alreadyDone?: "paused" | "scheduled"): Promise<ChangeOutcome> {
+  #change({ id, reach }: TaskId, write: Write, alreadyDone?: "paused" | "scheduled"): Promise<ChangeOutcome> {
     return this.#parts.database.patient.query(async (connection) => {
       const changed = await write(connection);
       if (changed !== null) {
         this.#signal(changed);
         return { kind: "done", task: await toOneTask(connection, changed) };
       }
-      const row = await findRow(connection, id);
+      const row = await findRow(connection, id, reach);
       if (row === null) return { kind: "not-found" };
       return { kind: row.state === alreadyDone ? "done" : "wrong-state", task: await toOneTask(connection, row) };
     });

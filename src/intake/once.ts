@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import { monotonicMs, sleep } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { keepAnswer, readAnswer, reserveName } from "../store/idempotency.ts";
@@ -45,6 +46,7 @@ export async function acceptOnce(database: Database, acceptor: Acceptor, request
     }
     const tried = await tryOnce(database, acceptor, request);
     if (tried !== null) {
+      failpoint("accept.once_committed");
       if (isKept(tried.answer)) acceptor.signal(tried.outcomes);
       return { kind: "answered", answer: tried.answer, replayed: false };
     }
@@ -62,6 +64,7 @@ async function tryOnce(database: Database, acceptor: Acceptor, request: OnceRequ
   try {
     return await database.patient.transaction(async (trx) => {
       reserved = await reserveName(trx, idempotency, idempotency.fingerprint);
+      failpoint("accept.reserved");
       if (!reserved) return null;
       const tried = await answerIn(trx, acceptor, request);
       if (isKept(tried.answer)) await keepAnswer(trx, idempotency, tried.answer);
@@ -69,6 +72,7 @@ async function tryOnce(database: Database, acceptor: Acceptor, request: OnceRequ
         unkept = tried;
         throw new UnkeptAnswer();
       }
+      failpoint("accept.answer_kept");
       return tried;
     });
   } catch (error) {

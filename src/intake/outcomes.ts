@@ -1,5 +1,6 @@
 // Owns what intake answers: each outcome that a caller can meet, as a value. http/ maps them to status codes.
 
+import type { Reach, TaskId } from "../store/reach.ts";
 import type { Task, TaskState } from "../task/task.ts";
 
 export type AcceptOutcome =
@@ -14,8 +15,8 @@ export type AcceptOutcome =
   /** A stranger's transaction held the row or the key for longer than the wait. Nothing was stored. */
   | { readonly kind: "locked" };
 
-/** Names one task: by id, or the live one (else the newest) with a key. */
-export type TaskRef = { readonly id: string } | { readonly queue: string; readonly key: string };
+/** Names one task: by id, or the live one (else the newest) with a key, in a queue that the caller can see. */
+export type TaskRef = TaskId | { readonly queue: string; readonly key: string };
 
 export type CancelOutcome =
   /** No attempt starts any more: now cancelled, or it was already. */
@@ -42,6 +43,8 @@ export type ChangeOutcome =
 
 /** Which tasks a bulk call means: all conditions hold; at least one of ids, keys and labels is given. `labels` matches live tasks of the queue, or of all. */
 export interface BulkFilter {
+  /** The queues that the caller can see: no other is looked into. */
+  readonly reach: Reach;
   readonly queue?: string;
   readonly ids?: readonly string[];
   readonly keys?: readonly string[];

@@ -8,6 +8,9 @@ import type { AttemptOutcome } from "../task/task.ts";
 const latenessBucketsMs = [1, 2, 5, 10, 20, 50, 100, 250, 500, 1_000, 2_000, 5_000, 15_000, 60_000];
 const durationBucketsMs = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
 const eventLoopResolutionMs = 10;
+/** Queues that have series of their own: callers may make any number of queues, and each series is kept for good. The others share one. */
+const queuesLabelledMax = 200;
+const otherQueues = "(other)";
 
 export interface AttemptMeasured {
   readonly queue: string;
@@ -20,6 +23,7 @@ export interface AttemptMeasured {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #registers = { registers: [this.#registry] };
+  readonly #queues = new Set<string>();
   readonly #attempts = new Counter({
     name: "lapse_attempts_total",
     help: "Attempts settled, by outcome.",
@@ -49,7 +53,7 @@ export class Metrics {
   });
   readonly #events = new Counter({
     name: "lapse_internal_events_total",
-    help: "What went otherwise than on the usual way: superseded settles, lost attempts taken over, withheld sends, healed entries, index switches.",
+    help: "What went otherwise than on the usual way: superseded settles, lost attempts taken over, withheld sends, healed entries, index switches, origins parked.",
     labelNames: ["event"],
     ...this.#registers,
   });
@@ -61,6 +65,11 @@ export class Metrics {
   readonly #indexInUse = new Gauge({
     name: "lapse_redis_index_in_use",
     help: "1 while due times come from Redis, 0 while from Postgres.",
+    ...this.#registers,
+  });
+  readonly #originsParked = new Gauge({
+    name: "lapse_origins_parked",
+    help: "Origins that do not answer and are only probed.",
     ...this.#registers,
   });
 
@@ -76,10 +85,16 @@ export class Metrics {
     this.#eventLoop.enable();
   }
 
-  attemptSettled({ queue, outcome, latenessMs, durationMs, isFirst }: AttemptMeasured): void {
+  attemptSettled({ queue: name, outcome, latenessMs, durationMs, isFirst }: AttemptMeasured): void {
+    const queue = this.#queueLabel(name);
     this.#attempts.inc({ queue, outcome });
     if (isFirst) this.#lateness.observe({ queue }, latenessMs);
     this.#durations.observe({ queue }, durationMs);
+  }
+
+  #queueLabel(name: string): string {
+    if (this.#queues.size < queuesLabelledMax) this.#queues.add(name);
+    return this.#queues.has(name) ? name : otherQueues;
   }
 
   httpRequest(labels: { route: string; method: string; status: number }, durationMs: number): void {
@@ -99,6 +114,10 @@ export class Metrics {
     this.#indexInUse.set(inUse ? 1 : 0);
   }
 
+  setOriginsParked(count: number): void {
+    this.#originsParked.set(count);
+  }
+
   /** The metrics in Prometheus' text format. */
   async text(): Promise<{ contentType: string; body: string }> {
     this.#eventLoopDelay.set(Math.max(0, this.#eventLoop.percentile(99) / 1e6 - eventLoopResolutionMs));
@@ -115,4 +134,7 @@ export type InternalEvent =
   | "claim.adopted"
   | "due.healed"
   | "index.switched"
-  | "lease.lost";
+  | "lease.lost"
+  | "origin.parked"
+  | "origin.resumed"
+  | "task.deferred";

@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import { v7 as uuidv7 } from "uuid";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task, TaskBody } from "../task/task.ts";
 import { bind, type Connection, type Database, execute } from "./database.ts";
@@ -88,9 +89,11 @@ export async function insertArrivalsIn(
 ): Promise<Set<string>> {
   if (arrivals.length === 0) return new Set();
   const rows = await execute(trx, bind(insertTasks, columnValues(arrivals, state)));
+  failpoint("accept.inserted");
   const stored = rows.map((row) => String(row["id"]));
   // Here the answer is known: only what this insert stored is counted, since an earlier send may have stored and counted the others.
   if (stored.length > 0) await execute(trx, bind(tallyAccepted, [uuidv7(), stored]));
+  failpoint("accept.counted");
   return new Set(stored);
 }
 

@@ -3,6 +3,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { TaskState } from "../task/task.ts";
 import type { Connection } from "./database.ts";
+import { type Reach, withinReach } from "./reach.ts";
 import type { TaskRow } from "./task-rows.ts";
 
 /** Tasks that one bulk call takes at most. */
@@ -10,6 +11,8 @@ export const bulkTasksMax = 10_000;
 
 /** Which tasks a bulk call means: all conditions hold. Labels mean tasks in `labelStates` alone. */
 export interface BulkSelection {
+  /** The queues that the caller can see; left out: all. */
+  readonly reach?: Reach;
   readonly queue?: string;
   readonly ids?: readonly string[];
   readonly keys?: readonly string[];
@@ -29,7 +32,7 @@ const candidateColumns = sql`t.id, t.queue, t.key, t.state, t.confirmed_attempt 
 
 /** The tasks that a bulk call means, oldest first, one more than the most it takes. A key means its live task, else its newest ended one. */
 export async function findCandidates(connection: Connection, selection: BulkSelection): Promise<BulkCandidate[]> {
-  const conditions: RawBuilder<unknown>[] = [sql`t.state <> 'tombstone'`];
+  const conditions: RawBuilder<unknown>[] = [sql`t.state <> 'tombstone'`, withinReach(selection.reach ?? null)];
   if (selection.queue !== undefined) conditions.push(sql`t.queue = ${selection.queue}`);
   if (selection.ids !== undefined) conditions.push(sql`t.id = any(${[...selection.ids]}::uuid[])`);
   if (selection.labels !== undefined) {

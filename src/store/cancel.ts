@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import { bind, type Connection, type Database, type Rows } from "./database.ts";
+import type { Reach } from "./reach.ts";
 import type { TaskRow } from "./task-rows.ts";
 
 /**
@@ -24,7 +25,7 @@ const cancelById = {
   text: `with hit as (
       select id from lapse.tasks
       where id = any($1::uuid[]) and state in ('scheduled', 'paused', 'running') and confirmed_attempt is null
-        and not (state = 'running' and cancel_requested)
+        and not (state = 'running' and cancel_requested) and ($2::text[] is null or queue = any($2))
       order by id
       for update skip locked
     )
@@ -44,9 +45,13 @@ const cancelByKey = {
     update lapse.tasks t ${setCancelled}`,
 };
 
-/** Cancels tasks by id, as far as they are live and not locked: the rows that changed come back. */
-export async function cancelTasksById(database: Database, ids: readonly string[]): Promise<TaskRow[]> {
-  return asTaskRows(await database.run(bind(cancelById, [ids])));
+/** Cancels tasks by id, as far as they are within reach, live and not locked: the rows that changed come back. */
+export async function cancelTasksById(
+  database: Database,
+  ids: readonly string[],
+  reach: Reach = null,
+): Promise<TaskRow[]> {
+  return asTaskRows(await database.run(bind(cancelById, [ids, reach])));
 }
 
 /** The same for the live tasks with the keys. */

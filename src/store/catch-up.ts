@@ -1,10 +1,14 @@
 // Owns what a start after a gap holds back: an old backup restored, or a long stop, must not fire a week of orders at once.
 
-import { sql } from "kysely";
+import { type QueryResult, type RawBuilder, sql } from "kysely";
 import type { Connection, Database } from "./database.ts";
 
-/** Tasks a transaction holds back at most. */
-const heldPerBatchMax = 5_000;
+/** Tasks a transaction holds back or spreads at most. */
+const tasksPerBatchMax = 5_000;
+/** A restart takes less: a longer time without a dispatcher is a stop, or an old backup. */
+const rampGapMs = 300_000;
+/** How much faster the drain of what is overdue gets each second, in calls a second. */
+const rampPerSecond = 20;
 
 /** Notes that a dispatcher lives on this database. */
 export async function beat(connection: Connection): Promise<void> {
@@ -18,23 +22,89 @@ export async function beat(connection: Connection): Promise<void> {
  * To be called before anything is claimed.
  */
 export async function holdOverdue(database: Database, catchUpMs: number): Promise<number> {
-  const before = sql`statement_timestamp() - ${catchUpMs} * interval '1 millisecond'`;
-  const gap = await database.query((connection) =>
-    sql`select from lapse.heartbeat where beaten_at < ${before}`.execute(connection),
+  if (!(await wasNobodyHere(database, catchUpMs))) return 0;
+  return inBatches(database, (connection) =>
+    sql`
+      update lapse.tasks set state = 'paused', held = true, updated_at = clock_timestamp(), version = version + 1
+      where state = 'scheduled' and id in (
+        select id from lapse.tasks where state = 'scheduled' and next_attempt_at < ${ago(catchUpMs)}
+        order by id limit ${tasksPerBatchMax} for update skip locked
+      )`.execute(connection),
   );
-  if (gap.rows.length === 0) return 0;
-  for (let held = 0; ; ) {
-    const batch = await database.query((connection) =>
-      sql`
-        update lapse.tasks set state = 'paused', held = true, updated_at = clock_timestamp(), version = version + 1
-        where state = 'scheduled' and id in (
-          select id from lapse.tasks where state = 'scheduled' and next_attempt_at < ${before}
-          order by id limit ${heldPerBatchMax} for update skip locked
-        )`.execute(connection),
-    );
-    const count = Number(batch.numAffectedRows ?? 0);
-    held += count;
-    if (count < heldPerBatchMax) return held;
+}
+
+/**
+ * Where no dispatcher lived for five minutes or more: spreads what is overdue, queue by queue and in due order, so that a drain of it
+ * begins with a few calls and grows by 20 a second each second: after t seconds 10 t^2 tasks were due. Resolves to how many were moved.
+ * To be called before anything is claimed.
+ */
+export async function rampOverdue(database: Database): Promise<number> {
+  if (!(await wasNobodyHere(database, rampGapMs))) return 0;
+  const { now, queues } = await database.query(readQueues);
+  let ramped = 0;
+  for (const queue of queues) {
+    let place = 0;
+    ramped += await inBatches(database, async (connection) => {
+      const batch = await spreadBatch(connection, { queue, now, place });
+      place += Number(batch.numAffectedRows ?? 0);
+      return batch;
+    });
+  }
+  return ramped;
+}
+
+interface Spreading {
+  readonly queue: string;
+  /** The instant of the start, as text; what is due later is not overdue. */
+  readonly now: string;
+  /** How many of the queue have their place before these. */
+  readonly place: number;
+}
+
+/** What was moved is due after `now`, so that no batch finds it again. */
+function spreadBatch(connection: Connection, { queue, now, place }: Spreading) {
+  return sql`
+    with overdue as (
+      select id, next_attempt_at from lapse.tasks
+      where queue = ${queue} and state = 'scheduled' and next_attempt_at <= ${now}::timestamptz
+      order by next_attempt_at, id limit ${tasksPerBatchMax} for update skip locked
+    ), placed as (
+      select id, row_number() over (order by next_attempt_at, id) + ${place}::bigint as place from overdue
+    )
+    update lapse.tasks t set updated_at = clock_timestamp(),
+      next_attempt_at = ${now}::timestamptz + make_interval(secs => ceil(1000 * sqrt(2.0 * place / ${rampPerSecond}::float8)) / 1000)
+    from placed
+    where t.id = placed.id and t.state = 'scheduled'`.execute(connection);
+}
+
+async function readQueues(connection: Connection): Promise<{ now: string; queues: string[] }> {
+  const read = await sql<{ now: string; queues: string[] }>`
+    select date_trunc('milliseconds', clock_timestamp())::text as now,
+      array(select name::text from lapse.queues order by name) as queues`.execute(connection);
+  return read.rows[0] ?? { now: "now", queues: [] };
+}
+
+/** A database on which nobody has lived yet shows no gap. */
+async function wasNobodyHere(database: Database, forMs: number): Promise<boolean> {
+  const gap = await database.query((connection) =>
+    sql`select from lapse.heartbeat where beaten_at < ${ago(forMs)}`.execute(connection),
+  );
+  return gap.rows.length > 0;
+}
+
+function ago(ms: number): RawBuilder<unknown> {
+  return sql`statement_timestamp() - ${ms} * interval '1 millisecond'`;
+}
+
+/** Runs an update of a batch again while it finds a full one; resolves to how many rows it changed. */
+async function inBatches(
+  database: Database,
+  update: (connection: Connection) => Promise<QueryResult<unknown>>,
+): Promise<number> {
+  for (let changed = 0; ; ) {
+    const count = Number((await database.query(update)).numAffectedRows ?? 0);
+    changed += count;
+    if (count < tasksPerBatchMax) return changed;
   }
 }
 

@@ -5,6 +5,7 @@ import type { TaskChanges } from "../task/new-task.ts";
 import type { TaskState } from "../task/task.ts";
 import { bodyColumns } from "./accept.ts";
 import type { Connection } from "./database.ts";
+import { type Reach, withinReach } from "./reach.ts";
 import type { Tables } from "./tables.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
 
@@ -12,21 +13,22 @@ const touched = { updated_at: sql<string>`clock_timestamp()`, version: sql<numbe
 /** Due now, for the clock of Postgres; in whole ms, so that the time which goes out is not before the one that counts. */
 const now = sql<string>`date_trunc('milliseconds', clock_timestamp())`;
 
-export async function pauseTask(connection: Connection, id: string): Promise<TaskRow | null> {
-  return update(connection, { id, from: ["scheduled"], set: { state: "paused", ...touched } });
+export async function pauseTask(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
+  return update(connection, { id, reach, from: ["scheduled"], set: { state: "paused", ...touched } });
 }
 
 /** Lets a paused task wait again; one that is overdue is due now, or is found missed when it is claimed. */
-export async function resumeTask(connection: Connection, id: string): Promise<TaskRow | null> {
+export async function resumeTask(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
   const nextAttemptAt = sql<string>`greatest(next_attempt_at, ${now})`;
   return update(connection, {
     id,
+    reach,
     from: ["paused"],
     set: { state: "scheduled", held: false, next_attempt_at: nextAttemptAt, ...touched },
   });
 }
 
-export async function runTask(connection: Connection, id: string): Promise<TaskRow | null> {
+export async function runTask(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
   const set = {
     state: "scheduled" as const,
     due_at: now,
@@ -35,11 +37,11 @@ export async function runTask(connection: Connection, id: string): Promise<TaskR
     held: false,
     ...touched,
   };
-  return update(connection, { id, from: ["scheduled", "paused"], set });
+  return update(connection, { id, reach, from: ["scheduled", "paused"], set });
 }
 
 /** Schedules a failed or missed task anew, due now, with a fresh budget. Rejects with a unique violation where its key is live on another. */
-export async function retryTask(connection: Connection, id: string): Promise<TaskRow | null> {
+export async function retryTask(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
   const set = {
     state: "scheduled" as const,
     due_at: now,
@@ -52,18 +54,23 @@ export async function retryTask(connection: Connection, id: string): Promise<Tas
     confirm_refused: false,
     ...touched,
   };
-  return update(connection, { id, from: ["failed", "missed"], set });
+  return update(connection, { id, reach, from: ["failed", "missed"], set });
 }
 
-/** Changes fields of a task that waits; `expectedVersion` null: whatever its version. */
+export interface TaskChange {
+  readonly id: string;
+  readonly reach?: Reach;
+  readonly changes: TaskChanges;
+  /** Null: as it is. */
+  readonly dueAt: number | null;
+  /** Null: whatever its version. */
+  readonly expectedVersion: number | null;
+}
+
+/** Changes fields of a task that waits. */
 export async function changeTask(
   connection: Connection,
-  {
-    id,
-    changes,
-    dueAt,
-    expectedVersion,
-  }: { id: string; changes: TaskChanges; dueAt: number | null; expectedVersion: number | null },
+  { id, reach = null, changes, dueAt, expectedVersion }: TaskChange,
 ): Promise<TaskRow | null> {
   const set = {
     ...(dueAt === null
@@ -77,17 +84,27 @@ export async function changeTask(
     ...(changes.labels === undefined ? {} : { labels: JSON.stringify(changes.labels) }),
     ...touched,
   };
-  return update(connection, { id, from: ["scheduled", "paused"], set, expectedVersion });
+  return update(connection, { id, reach, from: ["scheduled", "paused"], set, expectedVersion });
+}
+
+export interface AttemptId {
+  readonly id: string;
+  readonly reach?: Reach;
+  readonly attempt: number;
 }
 
 /** Lets the receiver of the current attempt act: from now on a cancel is refused. */
-export async function confirmAttempt(connection: Connection, id: string, attempt: number): Promise<TaskRow | null> {
+export async function confirmAttempt(
+  connection: Connection,
+  { id, reach = null, attempt }: AttemptId,
+): Promise<TaskRow | null> {
   const confirmed = await connection
     .updateTable("lapse.tasks")
     .set({ confirmed_attempt: sql<number>`coalesce(confirmed_attempt, attempts)`, ...touched })
     .where("id", "=", id)
     .where("state", "=", "running")
     .where("attempts", "=", attempt)
+    .where(withinReach(reach))
     .where("cancel_requested", "=", false)
     .returningAll()
     .executeTakeFirst();
@@ -95,19 +112,21 @@ export async function confirmAttempt(connection: Connection, id: string, attempt
 }
 
 /** Records that the receiver of the current attempt was told not to act: its task ends cancelled, whatever it answers. */
-export async function refuseConfirm(connection: Connection, id: string, attempt: number): Promise<void> {
+export async function refuseConfirm(connection: Connection, { id, reach = null, attempt }: AttemptId): Promise<void> {
   await connection
     .updateTable("lapse.tasks")
     .set({ confirm_refused: true, ...touched })
     .where("id", "=", id)
     .where("state", "=", "running")
     .where("attempts", "=", attempt)
+    .where(withinReach(reach))
     .where("cancel_requested", "=", true)
     .execute();
 }
 
 interface GuardedUpdate {
   readonly id: string;
+  readonly reach: Reach;
   readonly from: readonly TaskState[];
   readonly set: UpdateObject<Tables, "lapse.tasks">;
   readonly expectedVersion?: number | null;
@@ -115,9 +134,14 @@ interface GuardedUpdate {
 
 async function update(
   connection: Connection,
-  { id, from, set, expectedVersion }: GuardedUpdate,
+  { id, reach, from, set, expectedVersion }: GuardedUpdate,
 ): Promise<TaskRow | null> {
-  let statement = connection.updateTable("lapse.tasks").set(set).where("id", "=", id).where("state", "in", from);
+  let statement = connection
+    .updateTable("lapse.tasks")
+    .set(set)
+    .where("id", "=", id)
+    .where("state", "in", from)
+    .where(withinReach(reach));
   if (expectedVersion !== null && expectedVersion !== undefined)
     statement = statement.where("version", "=", expectedVersion);
   return (await statement.returningAll().executeTakeFirst()) ?? null;

@@ -1,6 +1,7 @@
 // Owns the claim: how a dispatcher wins due tasks, and what stands where it won none.
 
 import { type Selectable, sql } from "kysely";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { TaskState } from "../task/task.ts";
 import { bind, type Connection, type Database } from "./database.ts";
@@ -82,6 +83,7 @@ export interface Claim {
 /** Claims due tasks for the owner. Rows that another process won, that are not due or locked are left out: callers must not assume all ids come back. */
 export async function claim(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
   const rows = (await database.run(bind(claimTasks, [ids, owner]))) as unknown as readonly ClaimedRow[];
+  failpoint("claim.committed");
   const missed = rows.filter((row) => row.state === "missed").map((row) => row.id);
   // A tombstone asked for while a receiver's confirm stood. Apart from the claim, so that it costs nothing where nothing was missed.
   if (missed.length > 0) await database.run(bind(plantTombstones, [missed]));
@@ -131,11 +133,21 @@ export async function readStanding(connection: Connection, ids: readonly string[
   return found.rows.map(({ next_attempt_at, ...row }) => ({ ...row, nextAttemptAt: next_attempt_at }));
 }
 
-/** The owner's tasks in flight, as claimed: those that it does not know were won by a claim whose answer was lost. */
-export async function readOwned(connection: Connection, owner: string): Promise<ClaimedTask[]> {
+/** Which tasks the owner has in flight, and at which attempt. */
+export async function readOwned(connection: Connection, owner: string): Promise<{ id: string; attempt: number }[]> {
+  const found = await sql<{ id: string; attempt: number }>`
+    select id, attempts as attempt from lapse.tasks where owner = ${owner} and state = 'running'`.execute(connection);
+  return found.rows;
+}
+
+/** Those of the ids that the owner has in flight, as claimed: they were won by a claim whose answer was lost. */
+export async function readClaimed(
+  connection: Connection,
+  owner: string,
+  ids: readonly string[],
+): Promise<ClaimedTask[]> {
   const found = await sql<ClaimedRow>`
-    select ${sql.raw(claimedColumns)} from lapse.tasks t where t.owner = ${owner} and t.state = 'running'`.execute(
-    connection,
-  );
+    select ${sql.raw(claimedColumns)} from lapse.tasks t
+    where t.id = any(${ids}::uuid[]) and t.owner = ${owner} and t.state = 'running'`.execute(connection);
   return found.rows.map(toClaimedTask);
 }

@@ -2,6 +2,7 @@
 
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import type pg from "pg";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import { isStalePlan, isTransient, StoreUnavailableError, storeError } from "./errors.ts";
 import { makePool, type PoolSettings } from "./pool.ts";
@@ -107,9 +108,13 @@ export class Database extends KyselyPool {
     return this.#hotRetrying(async (client) => {
       const sent = [
         client.query("begin"),
-        ...statements.map((statement) => client.query(query(statement))),
+        ...statements.map((statement) => {
+          failpoint("flush.begun");
+          return client.query(query(statement));
+        }),
         client.query("commit"),
       ];
+      failpoint("flush.sent");
       const settled = await Promise.allSettled(sent);
       const failure = settled.find((result) => result.status === "rejected");
       if (failure !== undefined) throw failure.reason;

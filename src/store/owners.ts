@@ -1,6 +1,7 @@
 // Owns the end of a dispatcher's lease: declaring it dead, and taking over what it had in flight. The renewal has a thread of its own.
 
 import { sql } from "kysely";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { type ClaimedRow, claimedColumns, toClaimedTask } from "./claims.ts";
 import { bind, type Connection, type Database, execute } from "./database.ts";
@@ -72,8 +73,11 @@ export async function takeOver(database: Database, dead: string, owner: string):
       trx,
       rows.rows.map((row) => row.id),
     );
+    if (rows.rows.length > 0) failpoint("takeover.recorded");
     const moved = await reassign(trx, { owner, rows: rows.rows, slots });
+    if (rows.rows.length > 0) failpoint("takeover.reassigned");
     await moveShares(trx, { dead, owner, moved });
+    if (rows.rows.length > 0) failpoint("takeover.shares_moved");
     const isComplete = rows.rows.length < takeoverBatchMax && (await bury(trx, dead));
     return { ...moved, isComplete };
   });

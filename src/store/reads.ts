@@ -2,14 +2,16 @@
 
 import type { Attempt, Task } from "../task/task.ts";
 import type { Connection, Database } from "./database.ts";
+import { type Reach, type TaskId, withinReach } from "./reach.ts";
 import { runningAttempt, type TaskRow, toAttempt, toOneTask } from "./task-rows.ts";
 
-export async function findRow(connection: Connection, id: string): Promise<TaskRow | null> {
+export async function findRow(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
   const row = await connection
     .selectFrom("lapse.tasks")
     .selectAll()
     .where("id", "=", id)
     .where("state", "<>", "tombstone")
+    .where(withinReach(reach))
     .executeTakeFirst();
   return row ?? null;
 }
@@ -46,8 +48,8 @@ export class TaskReader {
   }
 
   /** The task, or null where there is none with the id. */
-  read(id: string): Promise<Task | null> {
-    return this.#database.query(async (connection) => one(connection, await findRow(connection, id)));
+  read({ id, reach }: TaskId): Promise<Task | null> {
+    return this.#database.query(async (connection) => one(connection, await findRow(connection, id, reach)));
   }
 
   /** The live task with the key, else the newest with it; null where there never was one (or retention removed it). */
@@ -56,9 +58,9 @@ export class TaskReader {
   }
 
   /** A task's attempts, oldest first, the one in flight included; null where there is no such task. */
-  attempts(id: string): Promise<Attempt[] | null> {
+  attempts({ id, reach }: TaskId): Promise<Attempt[] | null> {
     return this.#database.query(async (connection) => {
-      const row = await findRow(connection, id);
+      const row = await findRow(connection, id, reach);
       if (row === null) return null;
       const ended = await connection
         .selectFrom("lapse.attempts")

@@ -1,6 +1,7 @@
 // Owns the types of the tables, as kysely sees them. A test holds them against information_schema.
 
 import type { ColumnType, Generated } from "kysely";
+import type { Scope } from "../task/scope.ts";
 import type { AttemptOutcome, Delivery, HttpMethod, RetryPolicy, TaskState } from "../task/task.ts";
 
 /** Read as ms since the epoch, written as an ISO 8601 text or by SQL. */
@@ -104,6 +105,17 @@ export interface IdempotencyKeyTable {
   created_at: Generated<number>;
 }
 
+export interface ApiKeyTable {
+  id: string;
+  name: string;
+  scopes: Scope[];
+  queues: string[] | null;
+  digest: Buffer;
+  created_by: string;
+  created_at: Generated<number>;
+  last_used_at: NullableInstant;
+}
+
 export interface SettingTable {
   name: string;
   value: string;
@@ -123,6 +135,7 @@ export interface Tables {
   "lapse.shares": ShareTable;
   "lapse.tallies": TallyTable;
   "lapse.idempotency_keys": IdempotencyKeyTable;
+  "lapse.api_keys": ApiKeyTable;
   "lapse.settings": SettingTable;
   "lapse.heartbeat": HeartbeatTable;
 }

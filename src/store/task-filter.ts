@@ -1,8 +1,11 @@
 // Owns what a listing can ask for.
 
 import type { Task, TaskState } from "../task/task.ts";
+import type { Reach } from "./reach.ts";
 
 export interface TaskFilter {
+  /** The queues that the caller can see; left out: all. */
+  readonly reach?: Reach;
   readonly queue?: string;
   readonly states?: readonly TaskState[];
   readonly key?: string;

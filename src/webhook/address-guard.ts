@@ -1,13 +1,22 @@
 // Owns where webhooks may go: a caller must not make Lapse reach into the network that it runs in. The URL is judged at create and again
-// at send; every address that its host resolves to is judged at connect, by the same list, so that DNS cannot say otherwise in between.
+// at send; every address that its host resolves to is judged at connect, by the same rules, so that DNS cannot say otherwise in between.
 
-import { type BlockList, isIP } from "node:net";
-import { createDenyList } from "./deny-list.ts";
+import { isIP } from "node:net";
+import { DenyList, type Nat64 } from "./deny-list.ts";
+import { keepingLookup, type Lookup, systemLookup } from "./host-lookup.ts";
+import { isLocalhost, OwnEndpoints } from "./own-endpoints.ts";
 
 export const urlLengthMax = 2_048;
 
-/** Which private targets are allowed: none, all (the guard is off), or those in a list of CIDRs and single addresses. */
+/** Which private targets are allowed: none, all but Lapse's own, or those in a list of CIDRs and single addresses. */
 export type PrivateTargets = "none" | "all" | readonly string[];
+
+export interface GuardParts {
+  readonly privateTargets: PrivateTargets;
+  readonly nat64?: Nat64;
+  readonly own?: OwnEndpoints;
+  readonly lookup?: Lookup;
+}
 
 /** Below 1024 only these may be called; above, all but those of services that speak something else than webhooks. */
 const lowPorts: ReadonlySet<number> = new Set([80, 443]);
@@ -24,45 +33,79 @@ const servicePorts: ReadonlySet<number> = new Set(
   ].flat(),
 );
 
-export interface AddressGuard {
-  /** Asked of every address that is about to be connected to; null where the guard is off. */
-  readonly denyList: BlockList | null;
+export class AddressGuard {
+  /** Null: every address may be called that is not Lapse's own. */
+  readonly #denyList: DenyList | null;
+  readonly #own: OwnEndpoints;
+  readonly #lookup: Lookup;
+
+  constructor({ privateTargets, nat64 = "block", own = new OwnEndpoints(), lookup = systemLookup }: GuardParts) {
+    const allowed = privateTargets === "none" || privateTargets === "all" ? [] : privateTargets;
+    this.#denyList = privateTargets === "all" ? null : new DenyList(allowed, nat64);
+    this.#own = own;
+    this.#lookup = keepingLookup(lookup);
+  }
+
   /** What is wrong with a webhook's URL, to follow the field's name, or null. A host that is a name is only judged at connect. */
-  checkUrl(text: string): string | null;
+  checkUrl(text: string): string | null {
+    const url = URL.parse(text);
+    return checkForm(text, url) ?? (url === null ? null : this.#checkTarget(url));
+  }
+
+  /**
+   * The addresses of a host, a name or a literal, that may be connected to at this port: none where all are denied. Rejects with Node's
+   * error where the name cannot be looked up.
+   */
+  async resolve(host: string, port: number): Promise<readonly string[]> {
+    const addresses = isIP(host) === 0 ? await this.#lookup(host) : [host];
+    const judged = await Promise.all(
+      addresses.map(async (address) => ({ address, isAllowed: await this.#isAllowed(address, port) })),
+    );
+    return judged.filter(({ isAllowed }) => isAllowed).map(({ address }) => address);
+  }
+
+  async #isAllowed(address: string, port: number): Promise<boolean> {
+    if (this.#denyList?.isDenied(address)) return false;
+    return this.#denyList?.allows(address) || !(await this.#own.includes(address, port, this.#lookup));
+  }
+
+  /** The URL parser has brought every spelling of an address (hex, octal, short, mapped) into one form, and names into punycode. */
+  #checkTarget(url: URL): string | null {
+    const host = hostOf(url);
+    const denyList = this.#denyList;
+    if (!denyList?.allows(host) && this.#own.has(host, portOf(url)))
+      return "must not point to Lapse itself or its stores";
+    if (denyList === null) return null;
+    const isDenied = isIP(host) === 0 ? isDeniedName(host, denyList) : denyList.isDenied(host);
+    if (isDenied) return "must not point to a loopback, private, link-local or reserved address";
+    if (host.endsWith(".")) return "must not hold a host name with a trailing dot";
+    if (!isAllowedPort(url.port))
+      return `must not use port ${url.port}: 80, 443 and those from 1024 are allowed, without known services'`;
+    return null;
+  }
 }
 
-export function createAddressGuard(privateTargets: PrivateTargets): AddressGuard {
-  if (privateTargets === "all") return { denyList: null, checkUrl: (text) => checkForm(text) };
-  const denyList = createDenyList(privateTargets === "none" ? [] : privateTargets);
-  return { denyList, checkUrl: (text) => checkForm(text) ?? checkTarget(new URL(text), denyList) };
+/** Of a URL that was parsed: an address without brackets, or a name. */
+export function hostOf({ hostname }: { hostname: string }): string {
+  return hostname.startsWith("[") ? hostname.slice(1, -1) : hostname;
 }
 
-function checkForm(text: string): string | null {
+/** The URL parser leaves a scheme's own port out. */
+export function portOf({ protocol, port }: { protocol: string; port: string }): number {
+  return Number(port) || (protocol === "https:" ? 443 : 80);
+}
+
+function checkForm(text: string, url: URL | null): string | null {
   if (text.length > urlLengthMax) return `must be at most ${urlLengthMax} characters long`;
-  const url = URL.parse(text);
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:"))
     return "must be an absolute http or https URL";
   if (url.username !== "" || url.password !== "") return "must not hold a user name or password; use a header";
   return null;
 }
 
-/** The URL parser has brought every spelling of an address (hex, octal, short, mapped) into one form, and names into punycode. */
-function checkTarget(url: URL, denyList: BlockList): string | null {
-  const host = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
-  const version = isIP(host);
-  const isDenied = version === 0 ? isDeniedName(host, denyList) : denyList.check(host, version === 6 ? "ipv6" : "ipv4");
-  if (isDenied) return "must not point to a loopback, private, link-local or reserved address";
-  if (host.endsWith(".")) return "must not hold a host name with a trailing dot";
-  if (!isAllowedPort(url.port))
-    return `must not use port ${url.port}: 80, 443 and those from 1024 are allowed, without known services'`;
-  return null;
-}
-
-/** `localhost` is this host whatever DNS says (RFC 6761, section 6.3), so it follows the loopback addresses. */
-function isDeniedName(host: string, denyList: BlockList): boolean {
-  const name = host.endsWith(".") ? host.slice(0, -1) : host;
-  if (name !== "localhost" && !name.endsWith(".localhost")) return false;
-  return denyList.check("127.0.0.1", "ipv4") && denyList.check("::1", "ipv6");
+/** `localhost` follows the loopback addresses, whatever DNS says. */
+function isDeniedName(host: string, denyList: DenyList): boolean {
+  return isLocalhost(host) && denyList.isDenied("127.0.0.1") && denyList.isDenied("::1");
 }
 
 function isAllowedPort(text: string): boolean {

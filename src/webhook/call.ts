@@ -2,6 +2,7 @@
 
 import type { Dispatcher } from "undici";
 import { monotonicMs, startTimer, type Timer } from "../runtime/clock.ts";
+import { failpoint } from "../runtime/failpoint.ts";
 import type { AnswerHeaders, AttemptResult } from "../task/attempt-result.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Connection, Connections } from "./connections.ts";
@@ -9,7 +10,11 @@ import { failedToAnswer, failedToConnect } from "./failure.ts";
 import { Snippet } from "./snippet.ts";
 
 /** An answer's body is read this far; the connection is then dropped, since the status has decided. */
-const answerBytesMax = 64 * 1024;
+const bodyBytesMax = 64 * 1024;
+/** All that may come for one call, announcements (1xx), chunk extensions and trailers included, of which a body's cap knows nothing. */
+const answerBytesMax = 1024 * 1024;
+/** How often what came is counted, besides at every announcement. */
+const countEveryMs = 1_000;
 /** Below this a status is an announcement (1xx), and the answer is still to come. */
 const finalStatusMin = 200;
 
@@ -25,6 +30,8 @@ export interface CallRequest {
   readonly body: Buffer | null;
   readonly timeoutMs: number;
   readonly connection: "any" | "fresh";
+  /** No further call may follow on its connection. */
+  readonly isLast: boolean;
 }
 
 export class Call implements Dispatcher.DispatchHandler {
@@ -32,6 +39,7 @@ export class Call implements Dispatcher.DispatchHandler {
   readonly #request: CallRequest;
   readonly #connections: Connections;
   #connection: Connection;
+  #bytesReadBefore: number;
   readonly #mayStart: () => boolean;
   readonly #resolve: (result: SendResult) => void;
   readonly #deadlineMs: number;
@@ -40,7 +48,7 @@ export class Call implements Dispatcher.DispatchHandler {
   #timer: Timer | null = null;
   #status: number | null = null;
   #answerHeaders: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null };
-  #answerBytes = 0;
+  #bodyBytes = 0;
 
   /** Begins the call at once. `mayStart` is asked after connecting, just before the request is written. */
   constructor(parts: { request: CallRequest; connections: Connections; mayStart: () => boolean }) {
@@ -52,6 +60,7 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#mayStart = parts.mayStart;
     this.#deadlineMs = monotonicMs() + parts.request.timeoutMs;
     this.#connection = parts.connections.take(parts.request.origin, parts.request.connection);
+    this.#bytesReadBefore = this.#connection.bytesRead;
     this.#armTimer();
     // Only once the event loop has asked the sockets is it known that a receiver has closed a kept connection. undici waits for the end of
     // the turn, which is too soon for a call that begins in a socket's own event: each one just after a close was lost to a reset (100 of
@@ -73,6 +82,7 @@ export class Call implements Dispatcher.DispatchHandler {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     const mayStart = this.#state === "connecting" && this.#mayStart();
     if (mayStart) {
+      failpoint("fire.connected");
       this.#state = "sent";
       return;
     }
@@ -87,7 +97,8 @@ export class Call implements Dispatcher.DispatchHandler {
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    if (status < finalStatusMin) return;
+    failpoint("fire.answering");
+    if (status < finalStatusMin) return this.#countAnswer();
     this.#status = status;
     this.#answerHeaders = {
       retryAfter: headerText(headers["retry-after"]),
@@ -99,9 +110,9 @@ export class Call implements Dispatcher.DispatchHandler {
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#state === "ended") return;
-    this.#answerBytes += chunk.length;
+    this.#bodyBytes += chunk.length;
     this.#snippet.add(chunk);
-    if (this.#answerBytes > answerBytesMax) this.#answered("drop");
+    if (this.#bodyBytes > bodyBytesMax) this.#answered("drop");
   }
 
   onResponseEnd(): void {
@@ -116,13 +127,14 @@ export class Call implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(): void {
-    const { path, method, headers, body } = this.#request;
-    this.#connection.client.dispatch({ path, method, headers, body }, this);
+    const { path, method, headers, body, isLast } = this.#request;
+    this.#connection.client.dispatch({ path, method, headers, body, reset: isLast }, this);
   }
 
   #dispatchAfresh(): void {
     this.#connection.destroy();
     this.#connection = this.#connections.take(this.#request.origin, "fresh");
+    this.#bytesReadBefore = 0;
     this.#dispatch();
   }
 
@@ -136,7 +148,14 @@ export class Call implements Dispatcher.DispatchHandler {
   #armTimer(): void {
     const leftMs = this.#deadlineMs - monotonicMs();
     if (leftMs <= 0) return this.#timeOut();
-    this.#timer = startTimer(leftMs, () => this.#armTimer());
+    this.#countAnswer();
+    if (this.#state !== "ended") this.#timer = startTimer(Math.min(leftMs, countEveryMs), () => this.#armTimer());
+  }
+
+  /** A receiver that never comes to the point would keep this process reading for the whole of the timeout. */
+  #countAnswer(): void {
+    if (this.#connection.bytesRead - this.#bytesReadBefore <= answerBytesMax) return;
+    this.#end({ kind: "reset", error: "The answer goes on and on without being one" }, "drop");
   }
 
   #timeOut(): void {

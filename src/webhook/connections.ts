@@ -17,6 +17,8 @@ export interface Connection {
   readonly client: Client;
   /** It has served a call before, so its receiver may have closed it since. */
   wasUsed: boolean;
+  /** Since it was made, by all its calls. */
+  readonly bytesRead: number;
   /** Closes it at once, also while it is being made; what runs on it ends with an error. */
   destroy(): void;
 }
@@ -80,6 +82,9 @@ export class Connections {
       origin,
       client,
       wasUsed: false,
+      get bytesRead() {
+        return connecting?.bytesRead ?? 0;
+      },
       destroy: () => {
         connecting?.abandon();
         client.destroy(() => undefined);

@@ -1,7 +1,7 @@
 // Owns which addresses are not the public internet: IANA's special-purpose registries, multicast, and what clouds put behind public
 // addresses. Everything is refused that is not known to be a unicast address of the internet.
 
-import { BlockList, type IPVersion, type SocketAddress } from "node:net";
+import { BlockList, isIP } from "node:net";
 
 const deniedIpv4 = [
   "0.0.0.0/8",
@@ -33,35 +33,64 @@ const globalUnicastPrefix = 3;
 const mappedPrefix = 96;
 const mapped = 0xffffn << 32n;
 
-/** A list of what is denied, without what `allowedCidrs` make an exception of. */
-export function createDenyList(allowedCidrs: readonly string[]): BlockList {
-  const denied = new ExceptingBlockList(allowedCidrs);
-  for (const cidr of [...deniedIpv4, ...deniedGlobalIpv6, ...outsideGlobalUnicast()]) addCidr(denied, cidr);
-  return denied;
-}
+/**
+ * What becomes of 64:ff9b::/96, behind which a NAT64 puts all of IPv4 (RFC 6052): denied, or judged by the address within, for networks
+ * that reach IPv4 in no other way.
+ */
+export type Nat64 = "block" | "decode";
 
-/** Takes `address/prefix`, or a single address; settings were checked when they were read, so anything else throws. */
-function addCidr(list: BlockList, cidr: string): void {
-  const [address = "", prefix] = cidr.split("/");
-  const family = address.includes(":") ? "ipv6" : "ipv4";
-  list.addSubnet(address, Number(prefix ?? (family === "ipv6" ? 128 : 32)), family);
-}
+export class DenyList {
+  readonly #denied = listOf([...deniedIpv4, ...deniedGlobalIpv6, ...outsideGlobalUnicast()]);
+  readonly #allowed: BlockList;
+  readonly #nat64: Nat64;
 
-/** net.BlockList has no exceptions of its own; whoever connects asks `check` alone. */
-class ExceptingBlockList extends BlockList {
-  readonly #allowed = new BlockList();
-
-  constructor(allowedCidrs: readonly string[]) {
-    super();
-    for (const cidr of allowedCidrs) addCidr(this.#allowed, cidr);
+  /** Denies what is not public, without what `allowedCidrs` make an exception of. */
+  constructor(allowedCidrs: readonly string[], nat64: Nat64) {
+    this.#allowed = listOf(allowedCidrs);
+    this.#nat64 = nat64;
   }
 
-  override check(address: SocketAddress): boolean;
-  override check(address: string, family?: IPVersion): boolean;
-  override check(address: SocketAddress | string, family?: IPVersion): boolean {
-    if (typeof address !== "string") return super.check(address) && !this.#allowed.check(address);
-    return super.check(address, family) && !this.#allowed.check(address, family);
+  /** Takes an address without brackets. What is none is denied: net.BlockList would know nothing of it, and so let it pass. */
+  isDenied(address: string): boolean {
+    const plain = withoutZone(address);
+    if (isIP(plain) === 0) return true;
+    if (this.allows(plain)) return false;
+    const embedded = this.#nat64 === "decode" ? nat64Ipv4(plain) : null;
+    return embedded === null ? holds(this.#denied, plain) : this.isDenied(embedded);
   }
+
+  /** Whether an exception was made of it by name. */
+  allows(address: string): boolean {
+    return holds(this.#allowed, withoutZone(address));
+  }
+}
+
+/** Each is `address/prefix`, or a single address; settings were checked when they were read, so anything else throws. */
+export function listOf(cidrs: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const cidr of cidrs) {
+    const [address = "", prefix] = cidr.split("/");
+    const family = address.includes(":") ? "ipv6" : "ipv4";
+    list.addSubnet(address, Number(prefix ?? (family === "ipv6" ? 128 : 32)), family);
+  }
+  return list;
+}
+
+export function holds(list: BlockList, address: string): boolean {
+  return list.check(address, address.includes(":") ? "ipv6" : "ipv4");
+}
+
+/** A link-local address may say by which interface it is meant. */
+function withoutZone(address: string): string {
+  return address.replace(/%.*$/, "");
+}
+
+/** The IPv4 address in the last 32 bits of 64:ff9b::/96, or null for any other address. The URL parser writes IPv6 in one form only. */
+function nat64Ipv4(address: string): string | null {
+  const written = new URL(`http://${address.includes(":") ? `[${address}]` : address}/`).hostname;
+  const [match, high = "0", low = ""] = /^\[64:ff9b::(?:([0-9a-f]{1,4}):)?([0-9a-f]{0,4})\]$/.exec(written) ?? [];
+  if (match === undefined) return null;
+  return [high, low].flatMap((group) => [...Buffer.from(group.padStart(4, "0"), "hex")]).join(".");
 }
 
 /**

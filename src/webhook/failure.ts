@@ -23,14 +23,13 @@ const connectWords: Readonly<Record<string, string>> = {
 
 /** Of a call whose request had not begun to be written. */
 export function failedToConnect(error: unknown, host: string): AttemptResult {
-  // With several addresses tried, the guard's word counts only where it was the last one on each.
-  const causes = error instanceof AggregateError ? error.errors : [error];
-  const cause = causes.find((each) => codeOf(each) !== blockedCode);
-  if (cause === undefined) return blockedAddress(host);
+  // With several addresses tried, the first one's fault stands for all.
+  const cause: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const code = codeOf(cause);
+  if (code === blockedCode) return blockedAddress(host);
   if (cause instanceof errors.InvalidArgumentError) {
     return { kind: "blocked", error: `The request cannot be sent as it is: ${cause.message}` };
   }
-  const code = codeOf(cause);
   const words = connectWords[code];
   return {
     kind: "refused",

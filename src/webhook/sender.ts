@@ -2,7 +2,7 @@
 
 import type { AttemptResult } from "../task/attempt-result.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
-import { httpMethods, type TaskBody } from "../task/task.ts";
+import { type HttpMethod, httpMethods, type TaskBody } from "../task/task.ts";
 import type { AddressGuard } from "./address-guard.ts";
 import { Call, type SendResult } from "./call.ts";
 import type { ConfirmTokens } from "./confirm-token.ts";
@@ -30,10 +30,10 @@ export interface SendTerms {
   readonly now: () => number;
 }
 
-/**
- * Sends webhooks. How many at a time is its caller's to bound (slots). Names are looked up by the system's resolver on libuv's thread
- * pool, of four threads unless UV_THREADPOOL_SIZE says more: a resolver that hangs holds up other names, never connections that stand.
- */
+/** What a request without a body is expected to be: some receivers take the body of such a one for the next request. */
+const bodilessMethods: ReadonlySet<HttpMethod> = new Set(["GET", "DELETE"]);
+
+/** Sends webhooks. How many at a time is its caller's to bound (slots). */
 export class Sender {
   readonly #parts: SenderParts;
   readonly #connections: Connections;
@@ -41,7 +41,7 @@ export class Sender {
 
   constructor(parts: SenderParts) {
     this.#parts = parts;
-    this.#connections = new Connections(createConnector(parts.guard.denyList));
+    this.#connections = new Connections(createConnector(parts.guard));
   }
 
   /**
@@ -65,6 +65,7 @@ export class Sender {
         // A receiver may close a kept connection in the very moment in which the next request leaves. That attempt is lost to a reset, and
         // a task that is sent at most once would end failed for nothing that its receiver did.
         connection: task.delivery === "at-most-once" ? "fresh" : "any",
+        isLast: body !== null && bodilessMethods.has(task.method),
       },
       connections: this.#connections,
       mayStart: terms.mayStart,

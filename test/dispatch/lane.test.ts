@@ -4,11 +4,14 @@ import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { Claimer } from "../../src/dispatch/claimer.ts";
 import { Lane } from "../../src/dispatch/lane.ts";
+import { LaneOrigins } from "../../src/dispatch/lane-origins.ts";
 import type { Lease } from "../../src/dispatch/lease.ts";
+import { Origins } from "../../src/dispatch/origins.ts";
 import { Shares } from "../../src/dispatch/shares.ts";
 import type { DueIndex } from "../../src/due-index/due-index.ts";
-import { Clock } from "../../src/runtime/clock.ts";
+import { Clock, monotonicMs } from "../../src/runtime/clock.ts";
 import { createLog } from "../../src/runtime/log.ts";
+import { Metrics } from "../../src/runtime/metrics.ts";
 import { readTime } from "../../src/store/due.ts";
 import { type OpenIndex, openIndex } from "../due-index/redis.ts";
 import { openStore, type RowFields, until } from "../store/store.ts";
@@ -20,6 +23,8 @@ const store = await openStore();
 const { database } = store;
 const clock = new Clock();
 const log = createLog("silent");
+const metrics = new Metrics();
+const origins = new Origins({ nowMs: monotonicMs, log, metrics });
 let redis: TestRedis;
 let open: OpenIndex;
 let owner = "";
@@ -70,8 +75,10 @@ async function startLane(options: { concurrency?: number; index?: DueIndex } = {
     shares,
     clock,
     room: () => 1_000,
+    reserve: () => undefined,
+    origins: new LaneOrigins(queue, { database, index, clock, metrics, origins }),
     lease: () => ({ id: owner }) as Lease,
-    fire: (task, lease, onCallEnded) => calls.push({ id: task.id, owner: lease.id, end: onCallEnded }),
+    fire: (task, lease, onCallEnded) => calls.push({ id: task.id, owner: lease.id, end: () => onCallEnded(null) }),
     onError: (error) => errors.push(error),
   });
   onTestFinished(() => lane.stop());

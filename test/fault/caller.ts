@@ -2,14 +2,16 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, request } from "undici";
+import { parseDuration } from "../../src/task/duration.ts";
 import type { Told, ToldTask } from "./history.ts";
+import { hostNow } from "./host-clock.ts";
 
 const connections = 100;
 /** No answer of the API takes longer, also with a server away; a process that is stopped or killed never answers. */
 const answerMsMax = 20_000;
-
 /** Sooner than a Retry-After asks for: a caller that cannot wait. */
 const repeatMs = 100;
+const delayLimits = { minMs: 0, maxMs: 366 * 86_400_000 };
 
 export interface Answered {
   /** Null: no answer came. */
@@ -20,18 +22,31 @@ export interface Answered {
   readonly answeredAt: number;
 }
 
+export type TaskInput = Readonly<Record<string, unknown>>;
+export type TaskName = { readonly id: string } | { readonly key: string; readonly queue?: string };
+
+/** Who repeats a call until it is answered. */
+export interface Insistence {
+  readonly idempotencyKey?: string;
+  /** Gives up when it no longer holds. */
+  readonly while?: () => boolean;
+}
+
 export interface Caller {
   readonly told: readonly Told[];
-  readonly accept: (task: Readonly<Record<string, unknown>>) => Promise<Answered>;
-  /** As a caller should after a 503 or no answer: again, with the same Idempotency-Key, until it is answered. */
-  readonly acceptInsistently: (task: Readonly<Record<string, unknown>>, idempotencyKey: string) => Promise<Answered>;
-  readonly cancel: (ref: { readonly id: string } | { readonly key: string }) => Promise<Answered>;
+  readonly accept: (task: TaskInput) => Promise<Answered>;
+  /** As a caller should after a 503 or no answer: again, with the same Idempotency-Key or key, until it is answered. */
+  readonly acceptInsistently: (task: TaskInput, how: string | Insistence) => Promise<Answered>;
+  /** Several in one call; each is written down. */
+  readonly acceptBatch: (tasks: readonly TaskInput[], how?: { atomic?: boolean }) => Promise<Answered>;
+  readonly cancel: (ref: TaskName) => Promise<Answered>;
+  /** A cancel of a key whose task is yet to come. */
+  readonly plantTombstone: (key: string, queue: string, lifetime: string) => Promise<Answered>;
   /** A call on one task, such as `POST` of `/run`; a PATCH where there is a body. */
-  change(
-    id: string,
-    action: "pause" | "resume" | "run" | "retry" | Readonly<Record<string, unknown>>,
-  ): Promise<Answered>;
+  change(id: string, action: "pause" | "resume" | "run" | "retry" | TaskInput): Promise<Answered>;
   readonly read: (id: string) => Promise<Answered>;
+  /** What a receiver asks before it acts. */
+  readonly confirm: (id: string, attempt: number) => Promise<Answered>;
   /** Any other call; it is not written down. */
   readonly call: (method: "GET" | "POST", path: string, json?: unknown) => Promise<Answered>;
   readonly close: () => Promise<void>;
@@ -41,18 +56,17 @@ type Method = "GET" | "POST" | "PATCH" | "DELETE";
 
 interface Content {
   readonly json?: unknown;
-}
-
-interface Headers {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+type About = Pick<Told, "call" | "name"> & Partial<Told>;
+
 /** A caller of the API at `url()`, asked at each call since a process that starts again has another port. */
-export function createCaller(url: () => string): Caller {
+export function createCaller(url: () => string, waitMsMax = answerMsMax): Caller {
   const told: Told[] = [];
-  const agent = new Agent({ connections, headersTimeout: answerMsMax, bodyTimeout: answerMsMax });
-  const call = async (method: Method, path: string, { json, headers }: Content & Headers = {}): Promise<Answered> => {
-    const askedAt = now();
+  const agent = new Agent({ connections, headersTimeout: waitMsMax, bodyTimeout: waitMsMax });
+  const call = async (method: Method, path: string, { json, headers }: Content = {}): Promise<Answered> => {
+    const askedAt = hostNow();
     const content =
       json === undefined
         ? {}
@@ -60,58 +74,115 @@ export function createCaller(url: () => string): Caller {
     try {
       const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...content });
       const text = await answer.body.text();
-      const answeredAt = now();
+      const answeredAt = hostNow();
       return { status: answer.statusCode, body: text, task: taskIn(text), tookMs: answeredAt - askedAt, answeredAt };
     } catch {
-      const answeredAt = now();
+      const answeredAt = hostNow();
       return { status: null, body: "", task: null, tookMs: answeredAt - askedAt, answeredAt };
     }
   };
-  const noted = async (about: Pick<Told, "call" | "name">, calling: Promise<Answered>): Promise<Answered> => {
-    const askedAt = now();
+  const noted = async (about: About, calling: Promise<Answered>): Promise<Answered> => {
+    const askedAt = hostNow();
     const answered = await calling;
     const { status, task, answeredAt } = answered;
     told.push({ ...about, status, task, askedAt, answeredAt });
     return answered;
   };
-  const accept = (task: Readonly<Record<string, unknown>>, headers?: Headers): Promise<Answered> =>
-    noted(
-      { call: "accept", name: typeof task["key"] === "string" ? task["key"] : null },
-      call("POST", "/v1/tasks", { json: task, ...headers }),
-    );
+  const accept = (task: TaskInput, about: Partial<Told> = {}): Promise<Answered> => {
+    const headers = about.idempotencyKey === undefined ? {} : { "idempotency-key": about.idempotencyKey };
+    const noting = { firstAskedAt: hostNow(), ...about };
+    return noted({ ...aboutAccept(task), ...noting }, call("POST", "/v1/tasks", { json: task, headers }));
+  };
   return {
     told,
     accept: (task) => accept(task),
-    acceptInsistently: async (task, idempotencyKey) => {
+    acceptInsistently: async (task, how) => {
+      const { idempotencyKey, while: isWanted = () => true } = typeof how === "string" ? { idempotencyKey: how } : how;
+      const about = { firstAskedAt: hostNow(), ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
       while (true) {
-        const answered = await accept(task, { headers: { "idempotency-key": idempotencyKey } });
-        if (answered.status !== null && answered.status < 500) return answered;
+        const answered = await accept(task, about);
+        if (!isWorthRepeating(answered) || !isWanted()) return answered;
         await sleep(repeatMs);
       }
     },
+    acceptBatch: async (tasks, { atomic = false } = {}) => {
+      const askedAt = hostNow();
+      const answered = await call("POST", "/v1/tasks/batch", { json: { tasks, atomic } });
+      const items = answered.status === 200 ? itemsIn(answered.body) : [];
+      const { answeredAt } = answered;
+      for (const [i, task] of tasks.entries()) {
+        const { status = answered.status, task: shown = null } = items[i] ?? {};
+        told.push({ ...aboutAccept(task), firstAskedAt: askedAt, status, task: shown, askedAt, answeredAt });
+      }
+      return answered;
+    },
     cancel: (ref) => {
-      const [name, path] = "id" in ref ? [ref.id, ref.id] : [ref.key, `by-key/${encodeURIComponent(ref.key)}`];
+      const [name, path] = "id" in ref ? [ref.id, ref.id] : [ref.key, pathOfKey(ref)];
       return noted({ call: "cancel", name }, call("DELETE", `/v1/tasks/${path}`));
     },
+    plantTombstone: (key, queue, lifetime) =>
+      noted(
+        { call: "tombstone", name: key, action: lifetime },
+        call("POST", "/v1/tasks/cancel", { json: { queue, keys: [key], tombstone: lifetime } }),
+      ),
     change: (id, action) => {
       const path = `/v1/tasks/${id}`;
-      const calling =
-        typeof action === "string" ? call("POST", `${path}/${action}`) : call("PATCH", path, { json: action });
-      return noted({ call: "change", name: id }, calling);
+      const isNamed = typeof action === "string";
+      const calling = isNamed ? call("POST", `${path}/${action}`) : call("PATCH", path, { json: action });
+      return noted({ call: "change", name: id, action: isNamed ? action : "patch" }, calling);
     },
     read: (id) => noted({ call: "read", name: id }, call("GET", `/v1/tasks/${id}`)),
+    confirm: (id, attempt) =>
+      noted({ call: "confirm", name: id, attempt }, call("POST", `/v1/tasks/${id}/confirm`, { json: { attempt } })),
     call: (method, path, json) => call(method, path, json === undefined ? {} : { json }),
     close: () => agent.destroy(),
   };
 }
 
-/** This process's clock, as the receiver reads it. */
-function now(): number {
-  return performance.timeOrigin + performance.now();
+/** No answer, one that may hide a success, or one that says that the first of two is still being answered. */
+export function isWorthRepeating({ status, body }: Answered): boolean {
+  return status === null || status >= 500 || (status === 409 && body.includes("idempotency-in-progress"));
+}
+
+function pathOfKey({ key, queue }: { readonly key: string; readonly queue?: string }): string {
+  return `by-key/${encodeURIComponent(key)}${queue === undefined ? "" : `?queue=${queue}`}`;
+}
+
+function aboutAccept({ key, onConflict, delay, labels }: TaskInput): About {
+  const parsed = typeof delay === "string" ? parseDuration(delay, delayLimits) : { ms: 0 };
+  const label = (labels as Readonly<Record<string, string>> | undefined)?.["call"];
+  return {
+    call: "accept",
+    name: typeof key === "string" ? key : null,
+    ...("ms" in parsed ? { delayMs: parsed.ms } : {}),
+    ...(typeof onConflict === "string" ? { action: onConflict } : {}),
+    ...(label === undefined ? {} : { label }),
+  };
+}
+
+interface BatchItem {
+  readonly status?: number;
+  readonly task?: ToldTask | null;
+}
+
+function itemsIn(body: string): BatchItem[] {
+  const { items } = JSON.parse(body) as { readonly items: readonly { status: number; task?: unknown }[] };
+  return items.map(({ status, task }) => ({ status, task: toToldTask(task) }));
 }
 
 function taskIn(text: string): ToldTask | null {
-  const { id, state, nextAttemptAt, attempts } = JSON.parse(text) as Record<string, unknown>;
+  return toToldTask(JSON.parse(text));
+}
+
+/** Also of a problem that names a task's id and state: what it does not name is NaN. */
+function toToldTask(value: unknown): ToldTask | null {
+  const { id, state, nextAttemptAt, attempts, version } = (value ?? {}) as Record<string, unknown>;
   if (typeof id !== "string" || typeof state !== "string") return null;
-  return { id, state, nextAttemptAt: Date.parse(String(nextAttemptAt)), attempts: Number(attempts) };
+  return {
+    id,
+    state,
+    nextAttemptAt: Date.parse(String(nextAttemptAt)),
+    attempts: Number(attempts),
+    version: Number(version),
+  };
 }

@@ -1,5 +1,17 @@
 // The history checker: compares what callers were told, what the receiver saw and what Postgres holds, and says which promise of the
-// design (P1 to P10) they break. Pure: each promise is one generator of faults over the three histories.
+// design (P1 to P10) they break, with the whole story of each task that shows it. Pure: each promise is a generator of faults.
+
+import { early, lateOrNever } from "./promises-of-time.ts";
+import {
+  changedAfterTheEnd,
+  firedAfterCancel,
+  lost,
+  overlapping,
+  sharedKeys,
+  tooOften,
+  unrecorded,
+} from "./promises-of-state.ts";
+import { tellStory } from "./story.ts";
 
 /** The task as an answer of the API showed it. */
 export interface ToldTask {
@@ -7,11 +19,12 @@ export interface ToldTask {
   readonly state: string;
   readonly nextAttemptAt: number;
   readonly attempts: number;
+  readonly version: number;
 }
 
-/** One call of a caller. Instants are ms since the epoch by the clock of the test's process, with fractions. */
+/** One call of a caller, and of a call on many tasks each of them. Instants are ms since the epoch by the clock of the test's process. */
 export interface Told {
-  readonly call: "accept" | "cancel" | "change" | "read";
+  readonly call: "accept" | "cancel" | "change" | "read" | "confirm" | "tombstone";
   /** What the call named: an id, or a key; null for a task without one. */
   readonly name: string | null;
   /** Null: no answer came. */
@@ -19,6 +32,24 @@ export interface Told {
   readonly task: ToldTask | null;
   readonly askedAt: number;
   readonly answeredAt: number;
+  /** Of a change: what was asked; of an accept its onConflict where it has one. */
+  readonly action?: string;
+  /** The delay that an accept asked for, in ms. */
+  readonly delayMs?: number;
+  /** When an accept was asked first; a repeat's answer may be the first one's. */
+  readonly firstAskedAt?: number;
+  readonly idempotencyKey?: string;
+  /** The attempt that a receiver asked to confirm. */
+  readonly attempt?: number;
+  /** What the test calls a logical call: every repeat of it has the same. */
+  readonly label?: string;
+}
+
+/** How the receiver answered: a whole answer with its status, or none; `rescheduleMs` where it asked to be called again. */
+export interface ReceiverSaid {
+  readonly at: number;
+  readonly status: number | null;
+  readonly rescheduleMs: number | null;
 }
 
 /** One request at the receiver. */
@@ -28,6 +59,10 @@ export interface Seen {
   /** As its header says. */
   readonly dueAt: number;
   readonly arrivedAt: number;
+  /** As its header says, in ms; left out where the test does not look at it. */
+  readonly timestamp?: number;
+  /** Null or left out: not known, or it never answered. */
+  readonly said?: ReceiverSaid | null;
 }
 
 /** A row of the tasks, by the clock of Postgres. */
@@ -37,10 +72,16 @@ export interface HeldTask {
   readonly key: string | null;
   readonly state: string;
   readonly dueAt: number;
+  readonly finishedAt: number | null;
   readonly attempts: number;
   readonly attemptsBefore: number;
   readonly maxAttempts: number;
+  /** Where the policy leaves nothing to chance, after what time the next attempt is due; else null. */
+  readonly retryDelayMs: number | null;
   readonly delivery: string;
+  readonly version: number;
+  /** Its label `call`. */
+  readonly label: string | null;
 }
 
 export interface HeldAttempt {
@@ -49,6 +90,7 @@ export interface HeldAttempt {
   readonly startedAt: number;
   readonly finishedAt: number;
   readonly outcome: string;
+  readonly status: number | null;
 }
 
 export interface Histories {
@@ -58,34 +100,72 @@ export interface Histories {
   readonly attempts: readonly HeldAttempt[];
 }
 
-export interface Bounds {
-  /** How late an attempt may start and arrive of which a caller was told when it is due; null: not judged. */
-  readonly latenessMsMax: number | null;
-  /** Tasks that something the promise allows for held back: their lateness is not judged. */
-  readonly heldBack?: ReadonlySet<string>;
-  /** Postgres or every dispatcher was away: what fell due then counts from the end of it. */
-  readonly outages?: readonly Outage[];
-}
-
-export interface Outage {
+export interface Span {
   readonly from: number;
   readonly to: number;
 }
 
-/** The receiver reads its clock otherwise than Postgres does; both are of one host. */
-const clockToleranceMs = 2;
-const shownMax = 5;
-const ended = new Set(["succeeded", "failed", "cancelled", "missed"]);
+/** A time in which nothing, or nothing of a queue, could fire: what fell due then counts from its end. */
+export interface Outage extends Span {
+  readonly queue?: string;
+}
+
+/** A dispatcher died, was stopped, drained, or cut off from Postgres. */
+export interface Death {
+  readonly at: number;
+  /** When it was over: the process went on, or the way to Postgres was mended; `at` where it never did. */
+  readonly until: number;
+  /** By when another must have taken its tasks over. */
+  readonly takenOverBy: number;
+  readonly how: "killed" | "stopped" | "drained" | "cut off";
+}
+
+export interface Happening extends Span {
+  readonly what: string;
+}
+
+export interface Bounds {
+  /** How late an attempt may start and arrive of which it is known when it is due; null: not judged. */
+  readonly latenessMsMax: number | null;
+  /** Tasks that something the promise allows for held back (a user's lock, an origin's breaker): their lateness is not judged. */
+  readonly heldBack?: ReadonlySet<string>;
+  /** Postgres or every dispatcher was away, or a queue was paused or full. */
+  readonly outages?: readonly Outage[];
+  /** Left out: who died is not known, and an attempt may be lost at any time. */
+  readonly deaths?: readonly Death[];
+  /** What happened to connections and processes: an attempt that had begun may then reach its receiver late. */
+  readonly disturbances?: readonly Span[];
+  /** All that was done to the world, for the stories. */
+  readonly happenings?: readonly Happening[];
+  /** What Redis went through: a task lost or late then breaks P10 as well. */
+  readonly redisFaults?: readonly Span[];
+  /** When the machine itself stood still, as measured: it counts as nobody's lateness. */
+  readonly stalls?: readonly Span[];
+}
 
 /** The histories, by task. */
-interface View extends Histories {
+export interface View extends Histories {
   readonly bounds: Bounds;
   readonly taskOf: ReadonlyMap<string, HeldTask>;
   readonly attemptsOf: ReadonlyMap<string, readonly HeldAttempt[]>;
   readonly seenOf: ReadonlyMap<string, readonly Seen[]>;
+  /** Answers that show the task, whatever was asked. */
+  readonly toldOf: ReadonlyMap<string, readonly Told[]>;
 }
 
-type Check = (view: View) => Iterable<string>;
+export interface Fault {
+  /** The tasks that show it. */
+  readonly ids: readonly string[];
+  readonly text: string;
+  /** When what should have happened was due, where that matters. */
+  readonly dueAt?: number;
+}
+
+type Check = (view: View) => Iterable<Fault>;
+
+const shownMax = 5;
+/** Redis comes back into use this much after it is well again at most. */
+const redisRecoversMs = 5_000;
 
 const checks: Readonly<Record<string, Check>> = {
   "P1 accepted is durable": lost,
@@ -97,22 +177,31 @@ const checks: Readonly<Record<string, Check>> = {
   "P7 recorded": unrecorded,
   "P8 ended states never change": changedAfterTheEnd,
   "P9 one live task a key": sharedKeys,
+  "P10 the due index is disposable": lostToRedis,
 };
 
-/** Every broken promise with the first tasks that show it; empty where all hold. P10 is P1 and P3 while Redis is wiped. */
+/** Every broken promise with the stories of the first tasks that show it; empty where all hold. */
 export function brokenPromises(histories: Histories, bounds: Bounds): string[] {
-  const view: View = {
-    ...histories,
-    bounds,
-    taskOf: new Map(histories.tasks.map((task) => [task.id, task])),
-    attemptsOf: Map.groupBy(histories.attempts, (attempt) => attempt.taskId),
-    seenOf: Map.groupBy(histories.seen, (seen) => seen.id),
-  };
+  const view = viewOf(histories, bounds);
   return Object.entries(checks).flatMap(([promise, check]) => {
     const faults = [...check(view)];
     const more = faults.length > shownMax ? [`${promise}: and ${faults.length - shownMax} more`] : [];
-    return [...faults.slice(0, shownMax).map((fault) => `${promise}: ${fault}`), ...more];
+    return [...faults.slice(0, shownMax).map((fault) => `${promise}: ${fault.text}${tellStory(view, fault)}`), ...more];
   });
+}
+
+export function viewOf(histories: Histories, bounds: Bounds): View {
+  return {
+    ...histories,
+    bounds,
+    taskOf: new Map(histories.tasks.map((task) => [task.id, task])),
+    attemptsOf: Map.groupBy(
+      histories.attempts.toSorted((one, other) => one.number - other.number),
+      (attempt) => attempt.taskId,
+    ),
+    seenOf: Map.groupBy(histories.seen, (seen) => seen.id),
+    toldOf: Map.groupBy(histories.told, ({ task }) => task?.id ?? ""),
+  };
 }
 
 /** Ids of tasks that the receiver saw more than once. */
@@ -121,146 +210,13 @@ export function seenRepeatedly({ seen }: Histories): string[] {
   return [...byId].filter(([, requests]) => requests.length > 1).map(([id]) => id);
 }
 
-/** An attempt of which a caller was told when it is due. */
-interface Promised {
-  readonly id: string;
-  readonly number: number;
-  readonly dueAt: number;
-  /** Before it was told, perhaps because its key was locked, nobody could have fired it. */
-  readonly toldAt: number;
-}
-
-/** What the last answer about each coming attempt said of its time. */
-function promisedIn({ told }: Histories): Promised[] {
-  const promised = new Map<string, Promised>();
-  for (const { call, status, task, answeredAt } of told) {
-    const isAnswered = status !== null && status < 300 && (call === "accept" || call === "change");
-    if (!isAnswered || task === null || task.state !== "scheduled") continue;
-    const number = task.attempts + 1;
-    promised.set(`${task.id}/${number}`, { id: task.id, number, dueAt: task.nextAttemptAt, toldAt: answeredAt });
-  }
-  return [...promised.values()];
-}
-
-function acceptedIn({ told }: Histories): Set<string> {
-  const accepted = told.filter(({ call, status }) => call === "accept" && status !== null && status < 300);
-  return new Set(accepted.flatMap(({ task }) => (task === null ? [] : [task.id])));
-}
-
-function* lost(view: View): Iterable<string> {
-  for (const id of acceptedIn(view)) if (!view.taskOf.has(id)) yield `${id} was accepted, and is gone`;
-}
-
-function* early(view: View): Iterable<string> {
-  for (const { id, attempt, dueAt, arrivedAt } of view.seen) {
-    if (arrivedAt + clockToleranceMs < dueAt) yield `${id}/${attempt} arrived ${dueAt - arrivedAt} ms early`;
-  }
-  for (const { id, number, dueAt } of promisedIn(view)) {
-    const startedAt = attemptIn(view, id, number)?.startedAt ?? dueAt;
-    if (startedAt < dueAt) yield `${id}/${number} started ${dueAt - startedAt} ms early`;
-  }
-}
-
-function* lateOrNever(view: View): Iterable<string> {
-  const cancels = new Set(view.told.filter((told) => told.call === "cancel").map((told) => told.name));
-  for (const id of acceptedIn(view)) {
-    const { state, key } = view.taskOf.get(id) ?? { state: "gone", key: null };
-    if (state === "cancelled" && !cancels.has(id) && !cancels.has(key))
-      yield `${id} is cancelled, and nobody asked for it`;
-    if (state === "scheduled" || state === "running") yield `${id} has not ended: ${state}`;
-    const hasFired = view.seenOf.has(id) || state === "cancelled" || state === "paused";
-    if (!hasFired) yield `${id} never fired: ${state}`;
-  }
-  for (const promised of promisedIn(view)) {
-    const lateMs = latenessMs(view, promised);
-    if (lateMs > (view.bounds.latenessMsMax ?? lateMs))
-      yield `${promised.id}/${promised.number} was ${Math.round(lateMs)} ms late`;
-  }
-}
-
-/** How late an attempt started or arrived, whichever is later; 0 where it was not made or may be late. */
-function latenessMs(view: View, { id, number, dueAt, toldAt }: Promised): number {
-  const { latenessMsMax, heldBack, outages = [] } = view.bounds;
-  const startedAt = attemptIn(view, id, number)?.startedAt ?? 0;
-  const arrivedAt = view.seenOf.get(id)?.find((seen) => seen.attempt === number)?.arrivedAt ?? 0;
-  if (latenessMsMax === null || heldBack?.has(id)) return 0;
-  return Math.max(0, Math.max(startedAt, arrivedAt) - possibleFrom(Math.max(dueAt, toldAt), latenessMsMax, outages));
-}
-
-function attemptIn(view: View, id: string, number: number): HeldAttempt | undefined {
-  return view.attemptsOf.get(id)?.find((attempt) => attempt.number === number);
-}
-
-/** What was due shortly before an outage may not have started yet when it began. */
-function possibleFrom(dueAt: number, latenessMsMax: number, outages: readonly Outage[]): number {
-  const hit = outages.filter(({ from, to }) => dueAt >= from - latenessMsMax && dueAt < to);
-  return Math.max(dueAt, ...hit.map((outage) => outage.to));
-}
-
-/** After a 200 no attempt starts: none is recorded or seen beyond those that the answer told of. */
-function* firedAfterCancel(view: View): Iterable<string> {
-  for (const { call, status, task: told } of view.told) {
-    if (call !== "cancel" || status !== 200 || told === null) continue;
-    const task = view.taskOf.get(told.id);
-    if (task === undefined || task.state !== "cancelled") yield `${told.id} was cancelled, and is ${task?.state}`;
-    const numbers = (view.attemptsOf.get(told.id) ?? []).map((attempt) => attempt.number);
-    const sent = (view.seenOf.get(told.id) ?? []).map((seen) => seen.attempt);
-    const last = Math.max(0, task?.attempts ?? 0, ...numbers, ...sent);
-    if (last > told.attempts) yield `${told.id} was cancelled after ${told.attempts} attempts, and had ${last}`;
-  }
-}
-
-/** Attempts are numbered once, and none starts before the one before it was settled or recorded lost. */
-function* overlapping(view: View): Iterable<string> {
-  for (const [id, requests] of view.seenOf) {
-    const numbers = requests.map((request) => request.attempt);
-    if (new Set(numbers).size < numbers.length) yield `${id} was sent twice under one number: ${numbers.join(", ")}`;
-  }
-  for (const [id, attempts] of view.attemptsOf) {
-    const inOrder = attempts.toSorted((one, other) => one.number - other.number);
-    for (const [i, attempt] of inOrder.entries()) {
-      const before = inOrder[i - 1];
-      if (before !== undefined && attempt.startedAt < before.finishedAt)
-        yield `${id}/${attempt.number} started before ${before.number} ended`;
-    }
-  }
-}
-
-function* tooOften(view: View): Iterable<string> {
-  for (const { id, attempts, attemptsBefore, maxAttempts, delivery } of view.tasks) {
-    if (attempts - attemptsBefore > maxAttempts)
-      yield `${id} had ${attempts - attemptsBefore} of ${maxAttempts} attempts`;
-    const sent = view.seenOf.get(id)?.length ?? 0;
-    if (delivery === "at-most-once" && sent > 1) yield `${id} was sent ${sent} times, at most once`;
-  }
-}
-
-/** Rows 1, 2, 3 … up to the task's count, but for the attempt in flight; and whatever was seen has one. */
-function* unrecorded(view: View): Iterable<string> {
-  for (const { id, state, attempts } of view.tasks) {
-    const expected = state === "running" ? attempts - 1 : attempts;
-    const numbers = (view.attemptsOf.get(id) ?? []).map((attempt) => attempt.number).toSorted((a, b) => a - b);
-    const isWhole = numbers.length === expected && numbers.every((number, i) => number === i + 1);
-    if (!isWhole) yield `${id} (${state}) made ${attempts} attempts, and has rows ${numbers.join(", ") || "none"}`;
-  }
-  for (const { id, attempt } of view.seen) {
-    const task = view.taskOf.get(id);
-    if (task === undefined) yield `${id}/${attempt} was seen, and no such task is there`;
-    else if (attempt > task.attempts) yield `${id}/${attempt} was seen, and ${task.attempts} attempts are counted`;
-  }
-}
-
-function* changedAfterTheEnd(view: View): Iterable<string> {
-  for (const { call, status, task: told } of view.told) {
-    if (told === null || status === null || !ended.has(told.state)) continue;
-    const state = view.taskOf.get(told.id)?.state;
-    if (state !== told.state) yield `${told.id} was ${told.state} (${call} ${status}), and is ${state}`;
-  }
-}
-
-function* sharedKeys(view: View): Iterable<string> {
-  const live = view.tasks.filter((task) => task.key !== null && !ended.has(task.state));
-  for (const [name, tasks] of Map.groupBy(live, (task) => `${task.queue} ${task.key}`)) {
-    if (tasks.length > 1) yield `${name} is live on ${tasks.map((task) => task.id).join(" and ")}`;
+/** P10 is P1 and P3 while Redis is wiped, gone or stale. */
+function* lostToRedis(view: View): Iterable<Fault> {
+  for (const fault of [...lost(view), ...lateOrNever(view)]) {
+    const at = fault.dueAt;
+    const isRedis = (view.bounds.redisFaults ?? []).some(
+      ({ from, to }) => at !== undefined && at >= from && at <= to + redisRecoversMs,
+    );
+    if (isRedis) yield { ...fault, text: `${fault.text}, while Redis was impaired` };
   }
 }

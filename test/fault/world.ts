@@ -152,6 +152,7 @@ function toSeen({ headers, arrivedAt }: ReceivedRequest): Seen {
     id: String(headers["webhook-id"]),
     attempt: Number(headers["lapse-attempt"]),
     dueAt: Date.parse(String(headers["lapse-due-at"])),
+    timestamp: Number(headers["webhook-timestamp"]) * 1_000,
     arrivedAt,
   };
 }

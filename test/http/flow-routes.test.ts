@@ -19,6 +19,7 @@ interface Operation {
 
 const idIn = async (state: "scheduled" | "paused" | "failed"): Promise<string> => (await taskIn(flow, state)).id;
 const get = (path: string) => (): Promise<ApiAnswer> => flow.api.get(path);
+const makeKey = (): Promise<ApiAnswer> => flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"] });
 const url = "https://shop.example/hooks";
 
 /** By operationId: the status that is expected, and the call. */
@@ -64,6 +65,9 @@ const calls: Readonly<Record<string, readonly [number, () => Promise<ApiAnswer>]
     200,
     async () => flow.api.post("/v1/tasks/retry", { ids: [await idIn("failed"), await idIn("paused")] }),
   ],
+  createApiKey: [201, () => makeKey()],
+  listApiKeys: [200, get("/v1/api-keys")],
+  revokeApiKey: [204, async () => flow.api.delete(`/v1/api-keys/${(await makeKey()).as<{ id: string }>().id}`)],
   getAudit: [200, get("/v1/audit")],
   getSigningSecrets: [200, get("/v1/signing-secrets")],
   getHealth: [200, get("/healthz")],

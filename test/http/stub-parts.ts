@@ -3,6 +3,7 @@
 
 import type { ApiParts } from "../../src/http/parts.ts";
 import type { AcceptOutcome } from "../../src/intake/outcomes.ts";
+import type { ApiKey } from "../../src/store/api-keys.ts";
 import type { NewTask } from "../../src/task/new-task.ts";
 import type { Task } from "../../src/task/task.ts";
 
@@ -12,6 +13,18 @@ export const apiKey = "a-secret-for-tests";
 export const confirmToken = "token-of-the-first-attempt";
 /** 2026-11-21T02:00:00Z */
 export const nowMs = 1_795_226_400_000;
+
+/** Lets read, in one queue. */
+export const knownApiKey: ApiKey = {
+  id: "7Kq2Xv9B",
+  name: "checkout",
+  scopes: ["tasks:read"],
+  queues: ["mail"],
+  createdBy: "root",
+  createdAt: nowMs,
+  lastUsedAt: null,
+};
+export const storedKey = "the-key-of-checkout";
 
 export const knownTask: Task = {
   id: knownId,
@@ -82,10 +95,10 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
       retryMany: bulk,
     },
     tasks: {
-      read: async (id) => (id === knownId ? knownTask : null),
+      read: async ({ id }) => (id === knownId ? knownTask : null),
       readByKey: async (_queue, key) => (key === knownKey ? knownTask : null),
       list: async () => ({ items: [knownTask], next: null }),
-      attempts: async (id) => (id === knownId ? [] : null),
+      attempts: async ({ id }) => (id === knownId ? [] : null),
     },
     audit: async () => ({ balanced: true, queues: [], overdueCount: 0, overdue: [] }),
     readiness: async () => ({ ready: true, degraded: false, checks: { postgres: "ok" } }),
@@ -105,6 +118,13 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
     clock: { now: () => nowMs },
     log: silentLog,
     access: { apiKey: null, loopbackOnly: true },
+    apiKeys: {
+      make: async (fields) => ({ key: { ...knownApiKey, ...fields }, text: storedKey }),
+      list: async () => [knownApiKey],
+      revoke: async (id) => id === knownApiKey.id,
+      holder: async (text) => (text === storedKey ? knownApiKey : null),
+    },
+    rateLimit: null,
     version: "0.0.0-test",
     role: "all",
     ...given,

@@ -91,7 +91,7 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
     const half = Math.floor(random() * ids.length);
     const claims = () =>
       Promise.all([claim(database, owner, ids.slice(0, half)), claim(database, owner, ids.slice(half))]);
-    const cancels = () => Promise.all(ids.map((id) => canceller.cancel({ id }, 0)));
+    const cancels = () => Promise.all(ids.map((id) => canceller.cancel({ id, reach: null }, 0)));
     const early = claimFirst ? claims() : null;
     const [outcomes, claimed] = await Promise.all([cancels(), early ?? claims()]);
     const won = new Set(claimed.flatMap((one) => one.claimed.map((task) => task.id)));

@@ -26,7 +26,7 @@ type Write = (connection: Connection, id: string) => Promise<TaskRow | null>;
 
 const change: Write = (connection, id) =>
   changeTask(connection, { id, changes: { timeoutMs: 5_000 }, dueAt: null, expectedVersion: null });
-const confirm: Write = (connection, id) => confirmAttempt(connection, id, 1);
+const confirm: Write = (connection, id) => confirmAttempt(connection, { id, attempt: 1 });
 
 const writes: readonly {
   readonly name: string;
@@ -172,9 +172,10 @@ describe("a change", () => {
 });
 
 describe("a confirm", () => {
-  const of = (id: string, attempt: number) => database.query((connection) => confirmAttempt(connection, id, attempt));
+  const of = (id: string, attempt: number) =>
+    database.query((connection) => confirmAttempt(connection, { id, attempt }));
   const refuse = (id: string, attempt: number) =>
-    database.query((connection) => refuseConfirm(connection, id, attempt));
+    database.query((connection) => refuseConfirm(connection, { id, attempt }));
 
   test("of another attempt than the current one is refused", async () => {
     const id = await store.insert({ state: "running", attempts: 2 });

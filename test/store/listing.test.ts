@@ -53,6 +53,23 @@ describe.each([
   { order: "dueAt", compare: byDueTime },
   { order: "-createdAt", compare: byAge },
 ] as const)("pages by $order", ({ order, compare }) => {
+  test.each<TaskFilter>([
+    { reach: ["mail", "reports"] },
+    { reach: ["mail"], states: ["scheduled", "paused", "failed"] },
+    { reach: ["mail", "none"], keyPrefix: "order-1" },
+    { reach: ["mail", "reports"], queue: "mail" },
+    { reach: ["mail"], queue: "default" },
+    { reach: ["mail"], labels: { shop: "north" } },
+    { reach: ["mail"], key: "order-1:reminder" },
+    { reach: ["mail"], key: "order-2:payment" },
+    { reach: [] },
+  ])("within %j hold the tasks of those queues alone, once and in order", async (filter) => {
+    const { reach, ...rest } = filter;
+    const fitting = await pages(rest, order, 500);
+    const own = tasks.filter(({ id, queue }) => reach?.includes(queue) && fitting.flat().includes(id));
+    expect((await pages(filter, order, 3)).flat()).toEqual(own.toSorted(compare).map(({ id }) => id));
+  });
+
   test.each([1, 7, 59, 60, 61])("of %i tasks each hold every task once, in order", async (limit) => {
     const found = await pages({}, order, limit);
     expect(found.flat()).toEqual(tasks.toSorted(compare).map((task) => task.id));

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { findStanding, insertArrivals } from "../../src/store/accept.ts";
+import { findApiKeys } from "../../src/store/api-keys.ts";
 import { findCandidates } from "../../src/store/bulk.ts";
 import { cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
 import { claim, readOwned, readStanding } from "../../src/store/claims.ts";
@@ -160,6 +161,29 @@ const cases: readonly Case[] = [
     send: (database) => listTasks(database, { key: "order-77:ended" }, page("dueAt")),
     mayOrder: true,
   },
+  {
+    name: "a page of a caller's own queues by due time",
+    send: (database) => listTasks(database, { reach: ["default", "lane-0"] }, page("dueAt")),
+    rowsMax: pageRows * 2 * taskStates.length,
+    mayOrder: true,
+  },
+  {
+    name: "a page of a caller's own queue by age, among the many tasks of others",
+    send: (database) => listTasks(database, { reach: [quietQueue] }, page("-createdAt")),
+    mayOrder: true,
+  },
+  { name: "a task by id, within reach", send: on((c) => findRow(c, dueIds[0] ?? leastId, ["default", "lane-0"])) },
+  {
+    name: "cancel by id, within reach",
+    send: (database) => cancelTasksById(database, dueIds, ["default"]),
+    mayOrder: true,
+  },
+  {
+    name: "cancel of many ids, within reach",
+    send: on((c) => findCandidates(c, { reach: ["default"], ids: dueIds, labelStates: [] })),
+    mayOrder: true,
+  },
+  { name: "API keys by id", send: (database) => findApiKeys(database, ["7Kq2Xv9B"]) },
   { name: "a page of all tasks by age", send: (database) => listTasks(database, {}, page("-createdAt")) },
 ];
 

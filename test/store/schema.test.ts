@@ -166,6 +166,15 @@ const refusals: readonly { readonly constraint: string; readonly what: string; r
     what: "a second heartbeat",
     text: "insert into lapse.heartbeat (id, beaten_at) values (2, now())",
   },
+  { constraint: "scopes_are_known", what: "an API key of another scope", text: apiKey("'{tasks:read,root}'", "null") },
+  { constraint: "scopes_are_known", what: "an API key without scopes", text: apiKey("'{}'", "null") },
+  { constraint: "queues_are_named", what: "an API key confined to nothing", text: apiKey("'{tasks:read}'", "'{}'") },
+  { constraint: "admin_is_not_confined", what: "a confined admin", text: apiKey("'{tasks:read,admin}'", "'{a}'") },
+  {
+    constraint: "digest_is_a_sha256",
+    what: "an API key with another digest",
+    text: apiKey("'{admin}'", "null", "'secret'"),
+  },
 ];
 
 describe("the schema", () => {
@@ -209,6 +218,11 @@ function isEnded(state: string): boolean {
 function attempt(number: string, outcome: string): string {
   return `insert into lapse.attempts (task_id, number, started_at, finished_at, lateness_ms, duration_ms, outcome)
     values ('${uuidv7()}', ${number}, now(), now(), 0, 0, ${outcome})`;
+}
+
+function apiKey(scopes: string, queues: string, digest = "sha256('k')"): string {
+  return `insert into lapse.api_keys (id, name, scopes, queues, digest, created_by)
+    values ('${uuidv7()}', 'k', ${scopes}, ${queues}, ${digest}, 'root')`;
 }
 
 function share(slots: number, wanted: number): string {

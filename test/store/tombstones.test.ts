@@ -113,7 +113,7 @@ test("a create and a cancel with a tombstone at once never leave a live task, in
       keys.map((key) =>
         Promise.all([
           acceptor.accept(newTask({ key })),
-          bulk.cancel({ queue: "default", keys: [key] }, { tombstoneMs: hourMs, dryRun: false }),
+          bulk.cancel({ reach: null, queue: "default", keys: [key] }, { tombstoneMs: hourMs, dryRun: false }),
         ]),
       ),
     );

@@ -107,14 +107,18 @@ export function held(): Pick<Running, "release"> & { readonly answer: Answerer }
   };
 }
 
-/** Reads until what was read fits; rejects after 10 s with what was read last. */
-export async function until<T>(read: () => T | Promise<T>, fits: (value: T) => boolean): Promise<T> {
-  const deadlineMs = performance.now() + untilMsMax;
+/** Reads until what was read fits; rejects after 10 s, unless told otherwise, with what was read last. */
+export async function until<T>(
+  read: () => T | Promise<T>,
+  fits: (value: T) => boolean,
+  msMax = untilMsMax,
+): Promise<T> {
+  const deadlineMs = performance.now() + msMax;
   while (true) {
     const value = await read();
     if (fits(value)) return value;
     if (performance.now() > deadlineMs)
-      throw new Error(`Not so within ${untilMsMax} ms; the last that was read: ${JSON.stringify(value)}`);
+      throw new Error(`Not so within ${msMax} ms; the last that was read: ${JSON.stringify(value)}`);
     await sleep(lookMs);
   }
 }

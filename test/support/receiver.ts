@@ -28,6 +28,8 @@ export interface ReceiverAnswer {
   readonly hang?: boolean;
   /** Resets the connection instead of answering. */
   readonly reset?: boolean;
+  /** Resets the connection after the head and half of the body. */
+  readonly isCutShort?: boolean;
 }
 
 export type Answerer = (request: ReceivedRequest) => ReceiverAnswer | Promise<ReceiverAnswer>;
@@ -137,7 +139,15 @@ async function receive(message: IncomingMessage): Promise<ReceivedRequest> {
 }
 
 async function respond(response: ServerResponse, answer: ReceiverAnswer): Promise<void> {
-  const { status = 200, headers = {}, body = "", delayMs = 0, hang = false, reset = false } = answer;
+  const {
+    status = 200,
+    headers = {},
+    body = "",
+    delayMs = 0,
+    hang = false,
+    reset = false,
+    isCutShort = false,
+  } = answer;
   if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
   if (hang) return;
   if (reset) {
@@ -145,7 +155,9 @@ async function respond(response: ServerResponse, answer: ReceiverAnswer): Promis
     return;
   }
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  response.writeHead(status).end(body);
+  if (!isCutShort) return void response.writeHead(status).end(body);
+  response.writeHead(status, { "content-length": body.length });
+  response.write(body.slice(0, body.length / 2), () => response.socket?.resetAndDestroy());
 }
 
 function describe(requests: readonly ReceivedRequest[]): string {

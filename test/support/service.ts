@@ -59,9 +59,12 @@ function testConfig(databaseUrl: string, redisUrl: string): Config {
     dataDir: "/nonexistent",
     role: "all",
     apiKey: null,
+    rateLimit: null,
     signingSecrets: null,
     privateTargets: { allow: "all" },
+    nat64: "block",
     retentionMs: 7 * 86_400_000,
     catchUpMs: null,
+    failpoint: null,
   };
 }

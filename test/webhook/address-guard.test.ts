@@ -1,17 +1,19 @@
 // Which URLs and addresses webhooks may go to: security requirements C1, C3 and C4, without a connection.
 
 import { describe, expect, test } from "vitest";
-import { createAddressGuard, urlLengthMax } from "../../src/webhook/address-guard.ts";
+import { AddressGuard, urlLengthMax } from "../../src/webhook/address-guard.ts";
+import { DenyList } from "../../src/webhook/deny-list.ts";
 
-const guard = createAddressGuard("none");
-const denyList = guard.denyList;
-if (denyList === null) throw new Error("A guard that is on has a list");
+const guard = new AddressGuard({ privateTargets: "none" });
 
-function isDenied(address: string): boolean {
-  const denied = denyList?.check(address, address.includes(":") ? "ipv6" : "ipv4");
+/** At create, and at connect by a name that resolves to it: the two must say the same. */
+async function isDenied(address: string): Promise<boolean> {
+  const named = new AddressGuard({ privateTargets: "none", lookup: async () => [address] });
+  const atConnect = await named.resolve("shop.test", 80);
   const literal = address.includes(":") ? `[${address}]` : address;
-  expect(guard.checkUrl(`http://${literal}/`) !== null).toBe(denied);
-  return denied === true;
+  expect(guard.checkUrl(`http://${literal}/`) === null).toBe(atConnect.length === 1);
+  expect(await guard.resolve(address, 80)).toEqual(atConnect);
+  return atConnect.length === 0;
 }
 
 const blocks: [first: string, last: string][] = [
@@ -66,13 +68,17 @@ const wellKnown = `
   .split(/\s+/);
 
 describe("an address", () => {
-  test.each(blocks)("from %s to %s is denied, at both ends", (first, last) => {
-    expect([isDenied(first), isDenied(last)]).toEqual([true, true]);
+  test.each(blocks)("from %s to %s is denied, at both ends", async (first, last) => {
+    expect([await isDenied(first), await isDenied(last)]).toEqual([true, true]);
   });
 
-  test.each(justOutside)("just outside, such as %s, is allowed", (address) => expect(isDenied(address)).toBe(false));
+  test.each(justOutside)("just outside, such as %s, is allowed", async (address) =>
+    expect(await isDenied(address)).toBe(false),
+  );
 
-  test.each(wellKnown)("known from attacks, such as %s, is denied", (address) => expect(isDenied(address)).toBe(true));
+  test.each(wellKnown)("known from attacks, such as %s, is denied", async (address) =>
+    expect(await isDenied(address)).toBe(true),
+  );
 });
 
 describe("a URL", () => {
@@ -150,8 +156,7 @@ describe("a URL", () => {
 
 describe("private targets", () => {
   test("all allowed leave the form alone to be checked", () => {
-    const open = createAddressGuard("all");
-    expect(open.denyList).toBeNull();
+    const open = new AddressGuard({ privateTargets: "all" });
     for (const url of ["http://127.0.0.1:5432/", "http://localhost:22/", "http://[::1]/", "http://shop.example./"]) {
       expect(open.checkUrl(url)).toBeNull();
     }
@@ -161,7 +166,7 @@ describe("private targets", () => {
   });
 
   test("allowed by CIDR are those and no others, in every spelling", () => {
-    const some = createAddressGuard(["10.1.0.0/16", "fd00::/8", "192.168.7.7"]);
+    const some = new AddressGuard({ privateTargets: ["10.1.0.0/16", "fd00::/8", "192.168.7.7"] });
     for (const host of ["10.1.0.0", "10.1.255.255", "0x0a010001", "[::ffff:10.1.2.3]", "[fd12::1]", "192.168.7.7"]) {
       expect(some.checkUrl(`http://${host}/`)).toBeNull();
     }
@@ -171,8 +176,61 @@ describe("private targets", () => {
     expect(some.checkUrl("http://10.1.0.1:5432/")).toMatch(/port 5432/);
   });
 
+  test("allowed by CIDR reach a name's allowed addresses alone", async () => {
+    const lookup = async () => ["10.1.2.3", "10.2.2.3", "::ffff:10.1.2.4", "fd00::1", "fc00::1", "8.8.8.8"];
+    const some = new AddressGuard({ privateTargets: ["10.1.0.0/16", "fd00::/8"], lookup });
+    expect(await some.resolve("shop.test", 80)).toEqual(["10.1.2.3", "::ffff:10.1.2.4", "fd00::1", "8.8.8.8"]);
+  });
+
   test("allow localhost with either of its addresses", () => {
-    expect(createAddressGuard(["127.0.0.0/8"]).checkUrl("http://localhost:3000/")).toBeNull();
-    expect(createAddressGuard(["::1"]).checkUrl("http://api.localhost/")).toBeNull();
+    expect(new AddressGuard({ privateTargets: ["127.0.0.0/8"] }).checkUrl("http://localhost:3000/")).toBeNull();
+    expect(new AddressGuard({ privateTargets: ["::1"] }).checkUrl("http://api.localhost/")).toBeNull();
+  });
+});
+
+describe("what is not an address in its plain form", () => {
+  test.each(["fe80::1%eth0", "::1%lo", "127.0.0.1%1", "nonsense", "127.0.0.1 ", ""])(
+    "such as %j is denied",
+    (address) => {
+      expect(new DenyList([], "block").isDenied(address)).toBe(true);
+      expect(new DenyList([], "decode").isDenied(address)).toBe(true);
+    },
+  );
+
+  test("is no more allowed by an exception than the address itself", () => {
+    const list = new DenyList(["fe80::/10"], "block");
+    expect([list.isDenied("fe80::1%eth0"), list.isDenied("::1%eth0")]).toEqual([false, true]);
+  });
+});
+
+describe("addresses behind a NAT64 (64:ff9b::/96)", () => {
+  const publicOnes = ["64:ff9b::8.8.8.8", "64:ff9b::808:808", "64:ff9b:0:0:0:0:5db8:d822", "64:ff9b::0100:0"];
+  const privateOnes = `64:ff9b::10.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::a83f:8110 64:ff9b:: 64:ff9b::1
+    64:ff9b::ffff:ffff 64:ff9b::c0a8:0 64:FF9B::0A00:1`.split(/\s+/);
+  const outside = ["64:ff9b:1::808:808", "64:ff9b:0:0:0:1:808:808", "64:ff9a::808:808", "64:ff9b::1:808:808"];
+
+  test("are all denied unless they are to be decoded", () => {
+    const list = new DenyList([], "block");
+    for (const address of [...publicOnes, ...privateOnes, ...outside]) expect(list.isDenied(address)).toBe(true);
+  });
+
+  test("are judged by the IPv4 address within where they are", () => {
+    const list = new DenyList([], "decode");
+    expect(publicOnes.filter((address) => list.isDenied(address))).toEqual([]);
+    expect([...privateOnes, ...outside].filter((address) => !list.isDenied(address))).toEqual([]);
+  });
+
+  test("follow the exceptions made for that address", () => {
+    const list = new DenyList(["10.1.0.0/16"], "decode");
+    expect([list.isDenied("64:ff9b::10.1.2.3"), list.isDenied("64:ff9b::10.2.2.3")]).toEqual([false, true]);
+    expect(new DenyList(["64:ff9b::/96"], "block").isDenied("64:ff9b::7f00:1")).toBe(false);
+  });
+
+  test("are taken in a URL and from DNS alike", async () => {
+    const lookup = async () => ["64:ff9b::808:808", "64:ff9b::7f00:1"];
+    const decoding = new AddressGuard({ privateTargets: "none", nat64: "decode", lookup });
+    expect(decoding.checkUrl("http://[64:ff9b::8.8.8.8]/")).toBeNull();
+    expect(decoding.checkUrl("http://[64:ff9b::127.0.0.1]/")).toMatch(/loopback/);
+    expect(await decoding.resolve("shop.test", 80)).toEqual(["64:ff9b::808:808"]);
   });
 });

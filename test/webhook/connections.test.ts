@@ -2,6 +2,7 @@
 
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import { AddressGuard } from "../../src/webhook/address-guard.ts";
 import { Connections } from "../../src/webhook/connections.ts";
 import { createConnector } from "../../src/webhook/connector.ts";
 import { startReceiver } from "../support/receiver.ts";
@@ -50,6 +51,23 @@ describe("a connection", () => {
     expect(server.connections).toHaveLength(3);
   });
 
+  test("is not used again after a body where none is expected: its receiver may take it for another request", async () => {
+    const server = await ownServer((socket) => socket.write(ok));
+    const { send } = ownSender();
+    for (const method of ["GET", "DELETE", "POST"] as const) {
+      await send({ url: server.url, method, body: { kind: "payload", json: '"GET / HTTP/1.1"' } });
+    }
+    expect(server.connections).toHaveLength(3);
+    expect(server.received().match(/^connection: .*$/gm)).toEqual([
+      "connection: close",
+      "connection: close",
+      "connection: keep-alive",
+    ]);
+    await send({ url: server.url, method: "GET" });
+    await send({ url: server.url, method: "DELETE" });
+    expect(server.connections).toHaveLength(3);
+  });
+
   test("is not used again where the receiver said close", async () => {
     const server = await ownServer((socket) =>
       socket.write(ok.replace("content-length", "connection: close\r\ncontent-length")),
@@ -72,7 +90,7 @@ describe("a connection", () => {
   });
 
   test("is forgotten once its receiver has closed it", async () => {
-    const connections = new Connections(createConnector(null));
+    const connections = new Connections(createConnector(new AddressGuard({ privateTargets: "all" })));
     const server = await ownServer((socket) => socket.write(ok));
     const connection = connections.take(server.url, "any");
     await connection.client.request({ path: "/", method: "GET" }).then(({ body }) => body.text());

@@ -1,6 +1,5 @@
 // What a call comes to that gets no whole answer, or is not made at all, over real connections.
 
-import dns from "node:dns";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { HttpMethod } from "../../src/task/task.ts";
 import { type Receiver, startReceiver } from "../support/receiver.ts";
@@ -120,11 +119,11 @@ describe("without a connection nothing was sent", () => {
   });
 
   test("where the name does not exist", async () => {
-    const lookup = (_host: string, _options: unknown, callback: (error: Error) => void): void =>
-      callback(Object.assign(new Error("getaddrinfo ENOTFOUND shop.invalid"), { code: "ENOTFOUND" }));
-    vi.spyOn(dns, "lookup").mockImplementation(lookup as never);
-    const result = await send({ url: "http://shop.invalid/" });
-    vi.restoreAllMocks();
+    const lookup = () =>
+      Promise.reject(Object.assign(new Error("getaddrinfo ENOTFOUND shop.invalid"), { code: "ENOTFOUND" }));
+    const { sender: own, send: sendOwn } = startSender("all", { lookup });
+    const result = await sendOwn({ url: "http://shop.invalid/" });
+    own.close();
     expect(result).toEqual({ kind: "refused", error: "No connection: the host name does not exist (ENOTFOUND)" });
   });
 

@@ -52,7 +52,7 @@ describe("a request", () => {
 
   test("is signed with Postgres's time at the sending, and by each of two secrets", async () => {
     const [old, fresh] = [createSigningSecret(), createSigningSecret()];
-    const rotating = startSender("all", `${fresh},${old}`);
+    const rotating = startSender("all", { secrets: `${fresh},${old}` });
     const now = Date.now() - 100_000;
     await rotating.send({ url: receiver.url }, { now: () => now });
     rotating.sender.close();

@@ -2,7 +2,7 @@
 
 import { createServer, type Socket } from "node:net";
 import type { ClaimedTask } from "../../src/task/claimed-task.ts";
-import { createAddressGuard, type PrivateTargets } from "../../src/webhook/address-guard.ts";
+import { AddressGuard, type GuardParts, type PrivateTargets } from "../../src/webhook/address-guard.ts";
 import type { SendResult } from "../../src/webhook/call.ts";
 import { createConfirmTokens } from "../../src/webhook/confirm-token.ts";
 import { Sender, type SendTerms } from "../../src/webhook/sender.ts";
@@ -17,11 +17,17 @@ export interface Sending {
   readonly send: (task: Partial<ClaimedTask>, terms?: Partial<SendTerms>) => Promise<SendResult>;
 }
 
+/** What differs from the guard's own ways, and the secrets to sign with. */
+export interface SendingOptions extends Omit<GuardParts, "privateTargets"> {
+  readonly secrets?: string;
+}
+
 /** The caller closes the sender. */
-export function startSender(privateTargets: PrivateTargets = "all", secrets = secret): Sending {
+export function startSender(privateTargets: PrivateTargets = "all", more: SendingOptions = {}): Sending {
+  const { secrets = secret, ...guarding } = more;
   const parsed = parseSigningSecrets(secrets);
   if ("error" in parsed) throw new Error(parsed.error);
-  const guard = createAddressGuard(privateTargets);
+  const guard = new AddressGuard({ privateTargets, ...guarding });
   const sender = new Sender({ guard, signingKeys: parsed.keys, confirmTokens, version: "0.1.0" });
   const send: Sending["send"] = (task, terms) =>
     sender.send(claimedTask(task), { mayStart: () => true, now: () => Date.now(), ...terms });

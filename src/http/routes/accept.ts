@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import type { AcceptOutcome } from "../../intake/outcomes.ts";
+import { confinementProblem } from "../access.ts";
 import type { Answer } from "../answer.ts";
 import { exampleNewTask, exampleTask } from "../examples.ts";
 import { idempotencyScope, onceAnswer } from "../idempotency.ts";
@@ -51,6 +52,8 @@ export function acceptRoute(parts: Pick<ApiParts, "intake">, schemas: TaskSchema
     async handle(call) {
       const payloadText = call.body.payload === undefined ? null : memberText(call.bodyText, "payload");
       const task = toNewTask(call.body, { payloadText, traceparent: readTraceparent(call.headers.traceparent) });
+      const refused = confinementProblem(call.caller, task.queue);
+      if (refused !== null) throw refused;
       const idempotency = idempotencyScope(call, tasksPath, task.requestHash);
       if (idempotency === null) return acceptAnswer(await parts.intake.accept(task));
       const options = { atomic: false, idempotency };

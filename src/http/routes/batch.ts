@@ -2,6 +2,7 @@
 
 import type { AcceptOutcome } from "../../intake/outcomes.ts";
 import type { NewTask } from "../../task/new-task.ts";
+import { confinementProblem } from "../access.ts";
 import { type Answer, jsonAnswer } from "../answer.ts";
 import { isWithin } from "../body.ts";
 import { exampleNewTask, exampleTask } from "../examples.ts";
@@ -76,7 +77,8 @@ function readItems(call: Call, tasks: readonly unknown[], schemas: TaskSchemas):
     ];
     if (!read.success || faults.length > 0) return validationFailed(faults);
     try {
-      return toNewTask(read.data, { payloadText: payloadTexts[index] ?? null, traceparent, path });
+      const task = toNewTask(read.data, { payloadText: payloadTexts[index] ?? null, traceparent, path });
+      return confinementProblem(call.caller, task.queue, `${path}/queue`) ?? task;
     } catch (error) {
       if (error instanceof ApiProblem) return error;
       throw error;
@@ -86,8 +88,11 @@ function readItems(call: Call, tasks: readonly unknown[], schemas: TaskSchemas):
 
 /** Atomic: the faults of all tasks in one problem, before anything is stored. */
 function refuseFaulty(items: readonly Item[]): void {
-  const faults = items.flatMap((item) => (item instanceof ApiProblem ? (item.details.errors ?? []) : []));
-  if (faults.length > 0) throw validationFailed(faults);
+  const problems = items.filter((item) => item instanceof ApiProblem);
+  const errors = problems.flatMap(({ details }) => details.errors ?? []);
+  if (errors.length === 0) return;
+  if (problems.some(({ problem }) => problem !== "forbidden")) throw validationFailed(errors);
+  throw new ApiProblem("forbidden", { detail: "Nothing was stored: the API key is confined to other queues.", errors });
 }
 
 function batchResult(items: readonly Item[], outcomes: readonly AcceptOutcome[], atomic: boolean): Answer {

@@ -2,6 +2,7 @@
 
 import type { z } from "zod";
 import type { BulkFilter, BulkOutcome } from "../../intake/outcomes.ts";
+import { type Caller, confinementProblem } from "../access.ts";
 import { jsonAnswer } from "../answer.ts";
 import { exampleTask } from "../examples.ts";
 import { bulkBytesMax } from "../limits.ts";
@@ -74,9 +75,12 @@ function cancelRoute({ intake }: BulkParts): Route {
       },
       problems: ["locked"],
     },
-    async handle({ body }) {
+    async handle({ body, caller }) {
+      // A tombstone is a write into its queue, unlike the look for tasks there, which finds none.
+      const refusal = body.tombstone === undefined ? null : confinementProblem(caller, body.queue ?? "default");
+      if (refusal !== null) throw refusal;
       const options = { tombstoneMs: body.tombstone ?? null, dryRun: body.dryRun };
-      return jsonAnswer(renderBulk(await intake.cancelMany(filterOf(body), options), names));
+      return jsonAnswer(renderBulk(await intake.cancelMany(filterOf(body, caller), options), names));
     },
   });
 }
@@ -117,16 +121,17 @@ function bulkRoute(name: string, act: BulkAction, doc: BulkDoc): Route {
       },
       problems: ["locked"],
     },
-    async handle({ body }) {
-      return jsonAnswer(renderBulk(await act(filterOf(body), { dryRun: body.dryRun }), doc.names));
+    async handle({ body, caller }) {
+      return jsonAnswer(renderBulk(await act(filterOf(body, caller), { dryRun: body.dryRun }), doc.names));
     },
   });
 }
 
-/** Keys are unique within a queue, so they need one: `default`, as everywhere. Ids and labels alone look into all queues. */
-function filterOf({ queue, ids, keys, labels }: BulkFilterInput): BulkFilter {
+/** Keys are unique within a queue, so they need one: `default`, as everywhere. Ids and labels alone look into all that the caller can see. */
+function filterOf({ queue, ids, keys, labels }: BulkFilterInput, caller: Caller): BulkFilter {
   const queueNeeded = queue ?? (keys === undefined ? undefined : "default");
   return {
+    reach: caller.queues,
     ...(queueNeeded === undefined ? {} : { queue: queueNeeded }),
     ...(ids === undefined ? {} : { ids }),
     ...(keys === undefined ? {} : { keys }),

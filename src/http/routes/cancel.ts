@@ -3,7 +3,8 @@
 import { z } from "zod";
 import type { CancelOutcome, ConfirmOutcome } from "../../intake/outcomes.ts";
 import { isEnded } from "../../task/task.ts";
-import { mayDo, unauthorized } from "../access.ts";
+import type { Reach } from "../../store/reach.ts";
+import { isNobody, lacksScope, mayDo, unauthorized } from "../access.ts";
 import type { Answer } from "../answer.ts";
 import { exampleCancelled, exampleRunning, exampleTask } from "../examples.ts";
 import { confirmBytesMax } from "../limits.ts";
@@ -11,7 +12,7 @@ import type { ApiParts } from "../parts.ts";
 import { type Call, defineRoute, type Route, type RouteDoc } from "../route.ts";
 import { cancelByKeyQuery, cancelQuery, confirmBody } from "../schemas/calls.ts";
 import { unreachable } from "../unreachable.ts";
-import { idOf, keyOf, taskDoc, taskNotFound, taskProblem, taskResult } from "./common.ts";
+import { taskDoc, taskIdOf, taskKeyOf, taskNotFound, taskProblem, taskResult } from "./common.ts";
 
 type CancelParts = Pick<ApiParts, "intake" | "confirmToken">;
 
@@ -40,8 +41,8 @@ function cancelByKeyRoute(parts: CancelParts): Route {
     access: "tasks:write",
     query: cancelByKeyQuery,
     doc: { ...cancelDoc, operationId: "cancelTaskByKey", summary: "Cancel a task by its key" },
-    async handle({ params, query }) {
-      return cancelAnswer(await parts.intake.cancel({ queue: query.queue, key: keyOf(params) }, query.wait ?? 0));
+    async handle(call) {
+      return cancelAnswer(await parts.intake.cancel(taskKeyOf(call, call.query.queue), call.query.wait ?? 0));
     },
   });
 }
@@ -53,8 +54,8 @@ function cancelRoute(parts: CancelParts): Route {
     access: "tasks:write",
     query: cancelQuery,
     doc: { ...cancelDoc, operationId: "cancelTask", summary: "Cancel a task" },
-    async handle({ params, query }) {
-      return cancelAnswer(await parts.intake.cancel({ id: idOf(params) }, query.wait ?? 0));
+    async handle(call) {
+      return cancelAnswer(await parts.intake.cancel(taskIdOf(call), call.query.wait ?? 0));
     },
   });
 }
@@ -109,22 +110,24 @@ function confirmRoute(parts: CancelParts): Route {
       problems: ["task-not-found", "confirm-refused", "locked"],
     },
     async handle(call) {
-      const id = idOf(call.params);
-      requireToken(parts, call, { id, attempt: call.body.attempt });
-      return confirmAnswer(await parts.intake.confirm(id, call.body.attempt));
+      const { attempt } = call.body;
+      const { id } = taskIdOf(call);
+      const reach = confirmReach(parts, call, { id, attempt });
+      return confirmAnswer(await parts.intake.confirm({ id, reach }, attempt));
     },
   });
 }
 
-/** A caller without the scope needs the token of this very attempt. */
-function requireToken(
+/** The token of this very attempt reaches its task, whatever its queue and whoever calls; a key with the scope reaches its own queues. */
+function confirmReach(
   { confirmToken }: CancelParts,
   { caller, headers }: Call,
   { id, attempt }: { id: string; attempt: number },
-): void {
-  if (mayDo(caller, "tasks:write")) return;
+): Reach {
   const token = headers["lapse-confirm-token"];
-  if (typeof token !== "string" || !confirmToken.verify(token, id, attempt)) throw unauthorized(false);
+  if (typeof token === "string" && confirmToken.verify(token, id, attempt)) return null;
+  if (mayDo(caller, "tasks:write")) return caller.queues;
+  throw isNobody(caller) ? unauthorized(false) : lacksScope("tasks:write");
 }
 
 function confirmAnswer(outcome: ConfirmOutcome): Answer {

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import type { ChangeOutcome } from "../../intake/outcomes.ts";
+import type { TaskId } from "../../store/reach.ts";
 import type { Answer } from "../answer.ts";
 import { exampleTask } from "../examples.ts";
 import { memberText } from "../json-spans.ts";
@@ -12,7 +13,7 @@ import { defineRoute, type Route } from "../route.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
 import { toTaskChanges } from "../task-input.ts";
 import { unreachable } from "../unreachable.ts";
-import { idOf, taskDoc, taskNotFound, taskProblem, taskResult } from "./common.ts";
+import { taskDoc, taskIdOf, taskNotFound, taskProblem, taskResult } from "./common.ts";
 
 type ChangeParts = Pick<ApiParts, "intake">;
 
@@ -20,23 +21,23 @@ export function changeRoutes(parts: ChangeParts, schemas: TaskSchemas): Route[] 
   const { intake } = parts;
   return [
     patchRoute(parts, schemas),
-    actionRoute("pause", (id) => intake.pause(id), {
+    actionRoute("pause", (task) => intake.pause(task), {
       summary: "Pause a task",
       description: "A paused task never fires. 409 unless it is scheduled or paused.",
       example: { ...exampleTask, state: "paused" },
     }),
-    actionRoute("resume", (id) => intake.resume(id), {
+    actionRoute("resume", (task) => intake.resume(task), {
       summary: "Resume a paused task",
       description:
         "One that is overdue is due now, or `missed` where its misfireGrace has passed. 409 unless it is scheduled or paused.",
       example: exampleTask,
     }),
-    actionRoute("run", (id) => intake.run(id), {
+    actionRoute("run", (task) => intake.run(task), {
       summary: "Run a task now",
       description: "It is due now. 409 unless it is scheduled or paused.",
       example: exampleTask,
     }),
-    actionRoute("retry", (id) => intake.retry(id), {
+    actionRoute("retry", (task) => intake.retry(task), {
       summary: "Retry a failed or missed task",
       description:
         "It is scheduled anew under its id, due now, with a fresh budget of attempts. 409 where its key is live on another task.",
@@ -74,10 +75,10 @@ function patchRoute(parts: ChangeParts, schemas: TaskSchemas): Route {
       problems: ["malformed-request", "task-not-found", "task-state", "version-mismatch", "locked"],
     },
     async handle(call) {
-      const id = idOf(call.params);
+      const task = taskIdOf(call);
       const expectedVersion = readIfMatch(call.headers["if-match"]);
       const payloadText = call.body.payload === undefined ? null : memberText(call.bodyText, "payload");
-      return changeAnswer(await parts.intake.change(id, toTaskChanges(call.body, payloadText), expectedVersion));
+      return changeAnswer(await parts.intake.change(task, toTaskChanges(call.body, payloadText), expectedVersion));
     },
   });
 }
@@ -104,7 +105,7 @@ interface ActionDoc {
   readonly problems?: readonly ProblemName[];
 }
 
-function actionRoute(name: string, act: (id: string) => Promise<ChangeOutcome>, doc: ActionDoc): Route {
+function actionRoute(name: string, act: (task: TaskId) => Promise<ChangeOutcome>, doc: ActionDoc): Route {
   return defineRoute({
     method: "post",
     path: `/v1/tasks/{id}/${name}`,
@@ -117,8 +118,8 @@ function actionRoute(name: string, act: (id: string) => Promise<ChangeOutcome>, 
       answers: { 200: taskDoc("The task.", doc.example) },
       problems: ["task-not-found", "task-state", "locked", ...(doc.problems ?? [])],
     },
-    async handle({ params }) {
-      return changeAnswer(await act(idOf(params)));
+    async handle(call) {
+      return changeAnswer(await act(taskIdOf(call)));
     },
   });
 }

@@ -1,10 +1,12 @@
 // Owns what the routes of tasks share: answers that carry a task, problems that name one, and reading what a path names.
 
+import type { TaskId } from "../../store/reach.ts";
 import type { Task } from "../../task/task.ts";
+import { canSee } from "../access.ts";
 import type { Answer } from "../answer.ts";
 import { ApiProblem, type ProblemName } from "../problem.ts";
 import { renderAttempt, renderTask } from "../render.ts";
-import type { AnswerDoc } from "../route.ts";
+import type { AnswerDoc, Call } from "../route.ts";
 import { taskAnswer } from "../schemas/answers.ts";
 import { keyFault, readId } from "../schemas/fields.ts";
 
@@ -28,16 +30,19 @@ export function taskNotFound(): ApiProblem {
   return new ApiProblem("task-not-found", "There is no task of this id or key; ended ones are kept for a time only.");
 }
 
-/** The id in a path. One that is no UUID names no task. */
-export function idOf(params: Readonly<Record<string, string>>): string {
+/** The task of the id in a path, as far as the caller can see. An id that is no UUID names none. */
+export function taskIdOf({ params, caller }: Pick<Call, "params" | "caller">): TaskId {
   const id = readId(params.id ?? "");
   if (id === null) throw taskNotFound();
-  return id;
+  return { id, reach: caller.queues };
 }
 
-/** The key in a path. One that no task can have names none. */
-export function keyOf(params: Readonly<Record<string, string>>): string {
+/** The key in a path, and its queue. A key that no task can have names none, nor does a queue that the caller cannot see. */
+export function taskKeyOf(
+  { params, caller }: Pick<Call, "params" | "caller">,
+  queue: string,
+): { queue: string; key: string } {
   const key = params.key ?? "";
-  if (keyFault(key) !== null) throw taskNotFound();
-  return key;
+  if (keyFault(key) !== null || !canSee(caller, queue)) throw taskNotFound();
+  return { queue, key };
 }

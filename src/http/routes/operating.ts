@@ -1,6 +1,7 @@
 // Owns what operators and their tools call: alive, ready, metrics, the audit, the signing secrets.
 
 import { type Answer, jsonAnswer } from "../answer.ts";
+import { unavailableRetryAfterSeconds } from "../limits.ts";
 import type { ApiParts } from "../parts.ts";
 import { ApiProblem } from "../problem.ts";
 import { renderAudit } from "../render.ts";
@@ -58,7 +59,10 @@ function readyRoute(parts: HealthParts): Route {
     },
     async handle(): Promise<Answer> {
       const { ready, degraded, checks, held } = await parts.readiness();
-      if (!ready) throw new ApiProblem("not-ready", { detail: "See `checks`.", extensions: { checks } });
+      if (!ready) {
+        const headers = { "retry-after": String(unavailableRetryAfterSeconds) };
+        throw new ApiProblem("not-ready", { detail: "See `checks`.", extensions: { checks }, headers });
+      }
       return jsonAnswer(JSON.stringify({ status: degraded ? "degraded" : "ready", checks, held }));
     },
   });

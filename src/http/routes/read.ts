@@ -10,7 +10,7 @@ import { defineRoute, type Route } from "../route.ts";
 import { attemptsAnswer, taskPageAnswer } from "../schemas/answers.ts";
 import { type ListQuery, listQuery, listQueryDoc, queueQuery } from "../schemas/calls.ts";
 import { tasksPath } from "./accept.ts";
-import { idOf, keyOf, taskDoc, taskNotFound, taskResult } from "./common.ts";
+import { taskDoc, taskIdOf, taskKeyOf, taskNotFound, taskResult } from "./common.ts";
 
 type ReadParts = Pick<ApiParts, "tasks">;
 
@@ -42,10 +42,10 @@ function listRoute(parts: ReadParts): Route {
       },
       problems: [],
     },
-    async handle({ query, url }) {
+    async handle({ query, url, caller }) {
       const { order, limit, cursor } = query;
       const after = cursor === undefined ? null : decodeCursor(cursor, order);
-      const page = await parts.tasks.list(filterOf(query), { order, limit, after });
+      const page = await parts.tasks.list({ ...filterOf(query), reach: caller.queues }, { order, limit, after });
       const next = page.next === null ? null : encodeCursor(order, page.next);
       const headers = next === null ? {} : { link: nextLink(url, next) };
       return { status: 200, headers, body: renderItems(page.items.map(renderTask), next) };
@@ -80,8 +80,9 @@ function readByKeyRoute(parts: ReadParts): Route {
       answers: { 200: taskDoc("The task.", exampleTask) },
       problems: ["task-not-found"],
     },
-    async handle({ params, query }): Promise<Answer> {
-      const task = await parts.tasks.readByKey(query.queue, keyOf(params));
+    async handle(call): Promise<Answer> {
+      const { queue, key } = taskKeyOf(call, call.query.queue);
+      const task = await parts.tasks.readByKey(queue, key);
       if (task === null) throw taskNotFound();
       return taskResult(200, task);
     },
@@ -101,8 +102,8 @@ function readRoute(parts: ReadParts): Route {
       answers: { 200: taskDoc("The task.", exampleTask) },
       problems: ["task-not-found"],
     },
-    async handle({ params }): Promise<Answer> {
-      const task = await parts.tasks.read(idOf(params));
+    async handle(call): Promise<Answer> {
+      const task = await parts.tasks.read(taskIdOf(call));
       if (task === null) throw taskNotFound();
       return taskResult(200, task);
     },
@@ -122,8 +123,8 @@ function attemptsRoute(parts: ReadParts): Route {
       answers: { 200: { description: "All attempts.", schema: attemptsAnswer, example: { items: [exampleAttempt] } } },
       problems: ["task-not-found"],
     },
-    async handle({ params }) {
-      const attempts = await parts.tasks.attempts(idOf(params));
+    async handle(call) {
+      const attempts = await parts.tasks.attempts(taskIdOf(call));
       if (attempts === null) throw taskNotFound();
       return jsonAnswer(renderItems(attempts.map(renderAttempt)));
     },

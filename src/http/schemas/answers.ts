@@ -4,7 +4,7 @@ import { z } from "zod";
 import "zod-openapi";
 import { attemptOutcomes, httpMethods, taskStates } from "../../task/task.ts";
 
-const instant = z
+export const instantAnswer = z
   .string()
   .meta({ override: { type: "string", format: "date-time" }, example: "2026-11-21T02:30:00.000Z" });
 const duration = z.string().meta({ description: "An ISO 8601 duration.", example: "PT30S" });
@@ -14,8 +14,8 @@ const count = z.int().min(0);
 export const attemptAnswer = z
   .strictObject({
     number: count,
-    startedAt: instant,
-    finishedAt: instant.nullable(),
+    startedAt: instantAnswer,
+    finishedAt: instantAnswer.nullable(),
     latenessMs: z
       .number()
       .meta({ description: "Of the first attempt from `dueAt`, of later ones from their `nextAttemptAt`." }),
@@ -36,11 +36,11 @@ export const taskAnswer = z
     queue: z.string(),
     key: z.string().nullable(),
     state: z.enum(taskStates),
-    dueAt: instant,
-    nextAttemptAt: instant,
-    createdAt: instant,
-    updatedAt: instant,
-    finishedAt: instant.nullable(),
+    dueAt: instantAnswer,
+    nextAttemptAt: instantAnswer,
+    createdAt: instantAnswer,
+    updatedAt: instantAnswer,
+    finishedAt: instantAnswer.nullable(),
     url: z.string(),
     method: z.enum(httpMethods),
     headers: strings,
@@ -137,7 +137,7 @@ export const auditAnswer = z
     ),
     overdueCount: count,
     overdue: z
-      .array(z.strictObject({ id: z.string(), queue: z.string(), dueAt: instant }))
+      .array(z.strictObject({ id: z.string(), queue: z.string(), dueAt: instantAnswer }))
       .meta({ description: "The first 1,000." }),
   })
   .meta({ id: "Audit", description: "`accepted` equals the sum of the others." });

@@ -80,11 +80,16 @@ export const queueName = z
 /** No control characters, no line separators, no lone surrogates. */
 const unprintable = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
 
-/** What is wrong with a key, or null. Characters are counted as code points. */
+/** What is wrong with a task's key, or null. */
 export function keyFault(key: string): string | null {
-  if (key.length === 0) return "must have at least 1 character";
-  if (charCount(key, keyCharsMax) > keyCharsMax) return `must have at most ${keyCharsMax} characters`;
-  return unprintable.test(key) ? "may have only printable characters" : null;
+  return nameFault(key, keyCharsMax);
+}
+
+/** What is wrong with a name, or null. Characters are counted as code points. */
+export function nameFault(name: string, charsMax: number): string | null {
+  if (name.length === 0) return "must have at least 1 character";
+  if (charCount(name, charsMax) > charsMax) return `must have at most ${charsMax} characters`;
+  return unprintable.test(name) ? "may have only printable characters" : null;
 }
 
 export const taskKey = z

@@ -1,0 +1,136 @@
+// Owns what is known of one origin: whether it answers, how much of a queue it may hold, and its breaker. Pure: the instants are given,
+// in ms of the monotonic clock.
+
+/** The calls that an origin is judged by. */
+export const callsJudged = 20;
+/** An origin is trusted with every free slot for this long after an answer. */
+const trustedMs = 500;
+/** Answering nothing for this long opens the breaker. */
+export const parkAfterMs = 30_000;
+/** From one probe of a parked origin to the next: doubled each time. */
+export const probeMsMin = 5_000;
+export const probeMsMax = 300_000;
+/** How soon a task that waits for an answer to others is looked at again: as long as the silence has lasted, within these. */
+const silentLookMsMin = 20;
+const silentLookMsMax = 1_000;
+/** How soon one is that waits for a place among the few calls of an origin that mostly fails, or for a probe under way. */
+const crowdedLookMs = 1_000;
+/** Looks are put together on a grid of this, so many at once: a backlog of any size costs a few statements a second. */
+const gridMs = 100;
+const looksPerGridPoint = 50;
+
+export type Change = "parked" | "resumed";
+
+/** How much of a lane's slots is taken, as one of its tasks asks for one more. */
+export interface Occupancy {
+  readonly slots: number;
+  /** Calls of this origin in flight. */
+  readonly own: number;
+  /** Calls in flight of all origins that have not just answered. */
+  readonly silent: number;
+  /** Tasks of other origins come this way too. */
+  readonly isShared: boolean;
+}
+
+interface Probing {
+  readonly intervalMs: number;
+  readonly atMs: number;
+  /** When one was let through whose end is not known. */
+  readonly sentAtMs: number | null;
+}
+
+export class Origin {
+  readonly name: string;
+  /** The last calls, the newest last: whether each was answered. */
+  #answered: boolean[] = [];
+  #answeredAtMs = Number.NEGATIVE_INFINITY;
+  /** When the first call began after which no answer came. */
+  #silentSinceMs: number | null = null;
+  /** Set while parked. */
+  #probing: Probing | null = null;
+  #look = { atMs: 0, count: 0 };
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get isParked(): boolean {
+    return this.#probing !== null;
+  }
+
+  /** Of its last 20 calls most were not answered. */
+  get isFailing(): boolean {
+    const failed = this.#answered.filter((isAnswered) => !isAnswered).length;
+    return this.#answered.length === callsJudged && failed > callsJudged / 2;
+  }
+
+  /** When the next probe may go. */
+  get probeAtMs(): number {
+    return this.#probing?.atMs ?? 0;
+  }
+
+  isTrusted(nowMs: number): boolean {
+    return nowMs - this.#answeredAtMs <= trustedMs;
+  }
+
+  began(nowMs: number): void {
+    this.#silentSinceMs ??= nowMs;
+  }
+
+  /** An answer of any status shows that the origin is there. */
+  ended(isAnswered: boolean, { beganAtMs, nowMs }: { beganAtMs: number; nowMs: number }): Change | null {
+    this.#answered.push(isAnswered);
+    if (this.#answered.length > callsJudged) this.#answered.shift();
+    if (isAnswered) return this.#sawAnswer(nowMs);
+    this.#silentSinceMs ??= beganAtMs;
+    if (this.#probing !== null) return this.#sawProbeFail(this.#probing, { beganAtMs, nowMs });
+    const isSilent = this.#answered.length === callsJudged && !this.#answered.includes(true);
+    if (!isSilent || nowMs - this.#silentSinceMs < parkAfterMs) return null;
+    this.#probing = { intervalMs: probeMsMin, atMs: nowMs + probeMsMin, sentAtMs: null };
+    return "parked";
+  }
+
+  /** Null: one more call may begin now. Otherwise after how many ms to look again. */
+  waitMs(occupancy: Occupancy, nowMs: number): number | null {
+    if (this.#probing !== null) return this.#probeWaitMs(this.#probing, nowMs);
+    const { slots, own, silent, isShared } = occupancy;
+    const isFew = own < Math.max(1, Math.floor(slots / 10));
+    if (isFew) return null;
+    if (this.isFailing) return this.#nextLookMs(crowdedLookMs, nowMs);
+    if (!isShared || this.isTrusted(nowMs) || silent < Math.ceil(slots / 2)) return null;
+    const silentMs = nowMs - (this.#silentSinceMs ?? nowMs);
+    return this.#nextLookMs(Math.min(Math.max(silentMs, silentLookMsMin), silentLookMsMax), nowMs);
+  }
+
+  #sawAnswer(nowMs: number): Change | null {
+    this.#answeredAtMs = nowMs;
+    this.#silentSinceMs = null;
+    this.#look = { atMs: 0, count: 0 };
+    if (this.#probing === null) return null;
+    this.#probing = null;
+    this.#answered = [];
+    return "resumed";
+  }
+
+  #sawProbeFail({ intervalMs, sentAtMs }: Probing, { beganAtMs, nowMs }: { beganAtMs: number; nowMs: number }): null {
+    // Calls that began before the origin was parked may time out long after.
+    if (sentAtMs === null || beganAtMs < sentAtMs) return null;
+    const nextMs = Math.min(intervalMs * 2, probeMsMax);
+    this.#probing = { intervalMs: nextMs, atMs: nowMs + nextMs, sentAtMs: null };
+    return null;
+  }
+
+  #probeWaitMs({ intervalMs, atMs, sentAtMs }: Probing, nowMs: number): number | null {
+    if (nowMs < atMs) return this.#nextLookMs(sentAtMs === null ? atMs - nowMs : crowdedLookMs, nowMs);
+    this.#probing = { intervalMs, atMs: nowMs + intervalMs, sentAtMs: nowMs };
+    return null;
+  }
+
+  #nextLookMs(delayMs: number, nowMs: number): number {
+    const earliestMs = delayMs < gridMs ? nowMs + delayMs : Math.ceil((nowMs + delayMs) / gridMs) * gridMs;
+    if (this.#look.atMs < earliestMs) this.#look = { atMs: earliestMs, count: 0 };
+    else if (this.#look.count >= looksPerGridPoint) this.#look = { atMs: this.#look.atMs + gridMs, count: 0 };
+    this.#look.count += 1;
+    return Math.min(this.#look.atMs - nowMs, Math.max(delayMs, probeMsMax));
+  }
+}

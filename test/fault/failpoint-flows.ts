@@ -1,0 +1,129 @@
+// Owns what callers and receivers do while processes die at failpoints: flows that between them pass every one, and go on until answered.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
+import type { ReceivedRequest, ReceiverAnswer } from "../support/receiver.ts";
+import { type Answered, type Caller, isWorthRepeating } from "./caller.ts";
+import { inTransaction } from "./held.ts";
+import { sleepUntil, until } from "./until.ts";
+import type { World } from "./world.ts";
+
+const repeatMs = 50;
+const quickRetry = { minDelay: "100ms", backoff: "fixed", jitter: 0 };
+/** How long a row stays locked after it fell due, for claims to meet the lock. */
+const lockedMs = 300;
+/** For a process to come back and end a task. */
+const endMsMax = 60_000;
+
+/** `/again` fails a first attempt, `/hang` never answers one, `/confirm` asks before it acts, `/declined` asks after a cancel. */
+export async function answerTo({ path, headers }: ReceivedRequest, caller: Caller): Promise<ReceiverAnswer> {
+  const attempt = Number(headers["lapse-attempt"]);
+  const id = String(headers["webhook-id"]);
+  if (path === "/again" && attempt === 1) return { status: 500 };
+  if (path === "/hang" && attempt === 1) return { hang: true };
+  if (path === "/declined") await caller.cancel({ id });
+  if (path !== "/confirm" && path !== "/declined") return {};
+  const confirmed = await caller.confirm(id, attempt);
+  return { status: confirmed.status === null ? 500 : 200 };
+}
+
+/** Accepts, cancels and confirms of every kind, by callers that repeat each call until it is answered. */
+export async function useIntake({ caller, receiver }: World, queue: string): Promise<void> {
+  const task = { url: receiver.url, queue, retry: quickRetry };
+  const accept = (more: Readonly<Record<string, unknown>>) => insist(() => caller.accept({ ...task, ...more }));
+  await Promise.all([
+    accept({}),
+    accept({ delivery: "at-most-once", delay: "200ms" }),
+    accept({ url: `${receiver.url}/confirm` }),
+    accept({ url: `${receiver.url}/declined` }),
+    caller.acceptInsistently({ ...task, key: "once" }, `${queue}-once`),
+    insist(() =>
+      caller.acceptBatch(
+        [0, 1].map((i) => ({ ...task, key: `batch-${i}` })),
+        { atomic: true },
+      ),
+    ),
+    replace(accept),
+    cancelTwice(caller, queue, accept),
+    cancelBefore(caller, queue, accept),
+  ]);
+}
+
+type Accept = (more: Readonly<Record<string, unknown>>) => Promise<Answered>;
+
+async function replace(accept: Accept): Promise<void> {
+  await accept({ key: "replaced", delay: "1h" });
+  await accept({ key: "replaced", delay: "100ms", onConflict: "replace" });
+}
+
+async function cancelTwice(caller: Caller, queue: string, accept: Accept): Promise<void> {
+  const accepted = await accept({ key: "unwanted", delay: "1h" });
+  const cancelled = await insist(() => caller.cancel({ id: idOf(accepted) }));
+  const again = await insist(() => caller.cancel({ key: "unwanted", queue }));
+  expect([cancelled.status, again.status]).toEqual([200, 200]);
+}
+
+async function cancelBefore(caller: Caller, queue: string, accept: Accept): Promise<void> {
+  await accept({ key: "gone", delay: "1h" });
+  await insist(() => caller.plantTombstone("gone", queue, "10m"));
+  expect((await accept({ key: "gone" })).task?.state).toBe("cancelled");
+}
+
+/** Tasks that are fired, retried, missed, locked when they fall due, and won by a claim whose answer is lost. */
+export async function useDispatch(world: World, queue: string): Promise<void> {
+  const { caller, receiver } = world;
+  const task = { url: receiver.url, queue, retry: quickRetry };
+  await Promise.all([
+    caller.accept(task),
+    caller.accept({ ...task, delivery: "at-most-once" }),
+    caller.accept({ ...task, delivery: "at-most-once", delay: "300ms" }),
+    caller.accept({ ...task, url: `${receiver.url}/again` }),
+    caller.accept({ ...task, delay: "1500ms" }),
+    miss(caller, task),
+    lock(world, task, "let go"),
+    lock(world, task, "claim unheard"),
+  ]);
+}
+
+async function miss(caller: Caller, task: Readonly<Record<string, unknown>>): Promise<void> {
+  const accepted = await caller.accept({ ...task, delay: "500ms", misfireGrace: "1ms" });
+  const id = idOf(accepted);
+  expect((await caller.change(id, "pause")).task?.state).toBe("paused");
+  await sleepUntil((accepted.task?.nextAttemptAt ?? 0) + 10);
+  await caller.change(id, "resume");
+  const isMissed = async () => (await caller.call("GET", `/v1/tasks/${id}`)).task?.state === "missed";
+  await until(isMissed, endMsMax, `${id} is missed`);
+  await caller.change(id, "retry");
+}
+
+/** Holds a task's row while it falls due; then lets go, or claims it for a living dispatcher, which hears nothing of it. */
+async function lock(
+  { caller, databaseUrl }: World,
+  task: Readonly<Record<string, unknown>>,
+  then: "let go" | "claim unheard",
+): Promise<void> {
+  const accepted = await caller.accept({ ...task, delay: "500ms" });
+  await inTransaction(databaseUrl, async (query) => {
+    await query("select from lapse.tasks where id = $1 for update", [idOf(accepted)]);
+    await sleepUntil((accepted.task?.nextAttemptAt ?? 0) + lockedMs);
+    if (then === "claim unheard") await query(claimText, [idOf(accepted)]);
+  });
+}
+
+const claimText = `update lapse.tasks set state = 'running', attempts = attempts + 1, attempt_started_at = clock_timestamp(), lateness_ms = 0,
+    version = version + 1, owner = (select id from lapse.dispatchers where dead_at is null order by lease_until desc limit 1)
+  where id = $1 and state = 'scheduled'`;
+
+/** Repeats a call until an answer says what came of it. */
+async function insist(call: () => Promise<Answered>): Promise<Answered> {
+  while (true) {
+    const answered = await call();
+    if (!isWorthRepeating(answered)) return answered;
+    await sleep(repeatMs);
+  }
+}
+
+function idOf({ task, status }: Answered): string {
+  if (task === null) throw new Error(`answered ${status}, without a task`);
+  return task.id;
+}

@@ -1,0 +1,121 @@
+// Owns running a fault plan: load and faults side by side, then everything mended, the histories read and judged.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { deathsOf, outagesOf } from "./allowance.ts";
+import { inject } from "./faults.ts";
+import { readHeld, untilSettled } from "./held.ts";
+import { type Bounds, brokenPromises, type Happening, type Histories } from "./history.ts";
+import { hostNow } from "./host-clock.ts";
+import { Load } from "./load.ts";
+import { type Plan, randomOf, type Step } from "./plan.ts";
+import type { Rig } from "./rig.ts";
+import { Stalls } from "./stalls.ts";
+import { type Tally, tally } from "./tally.ts";
+import { until } from "./until.ts";
+
+const latenessMsMax = 2_000;
+/** Once the world is whole again, all that waits is fired and recorded within this. */
+const settleMsMax = 90_000;
+const auditMsMax = 10_000;
+
+export interface Verdict {
+  /** Broken promises with their tasks' stories, and whatever else may not be: empty where all is well. */
+  readonly violations: readonly string[];
+  readonly taskCount: number;
+  readonly callCount: number;
+  readonly requestCount: number;
+  /** Faults injected, by kind. */
+  readonly faults: Readonly<Record<string, number>>;
+  readonly stalledMs: number;
+  readonly tally: Tally;
+}
+
+export interface Watcher {
+  /** Something was done to the world, or is over. */
+  readonly onStep?: (text: string) => void;
+}
+
+export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }: Watcher = {}): Promise<Verdict> {
+  const stalls = new Stalls(rig.postgres.url).start();
+  const random = randomOf(plan.seed + 1);
+  const { caller, receivers } = rig;
+  const load = new Load({ caller, receivers, random, ...plan });
+  const running = load.run();
+  const happenings = await carryOut(rig, plan, onStep);
+  load.stop();
+  onStep("the load ends");
+  await running;
+  const violations: string[] = [];
+  await settle(rig).catch((error: unknown) => violations.push(String(error)));
+  await stalls.stop();
+  const histories: Histories = { told: caller.told, seen: receivers.seen, ...(await readHeld(rig.postgres.url)) };
+  const bounds = { ...boundsOf(rig, happenings), stalls: stalls.spans };
+  violations.push(...brokenPromises(histories, bounds), ...[...rig.members.values()].flatMap(({ crashes }) => crashes));
+  violations.push(...(await unbalanced(rig)));
+  return {
+    violations,
+    taskCount: histories.tasks.length,
+    callCount: caller.told.length,
+    requestCount: histories.seen.length,
+    faults: counted(plan.steps),
+    stalledMs: Math.round(stalls.spans.reduce((sum, { from, to }) => sum + to - from, 0)),
+    tally: tally(histories, bounds, happenings),
+  };
+}
+
+async function carryOut(rig: Rig, { steps, lastsMs }: Plan, onStep: (text: string) => void): Promise<Happening[]> {
+  const startedMs = performance.now();
+  const untilMs = (atMs: number): Promise<void> => sleep(Math.max(0, startedMs + atMs - performance.now()));
+  const happenings: Happening[] = [];
+  const carry = async (step: Step): Promise<void> => {
+    await untilMs(step.atMs);
+    const what = `${step.fault} of ${step.target}`;
+    onStep(`${what} for ${step.durationMs} ms`);
+    const from = hostNow();
+    await inject(rig, step);
+    happenings.push({ from, to: hostNow(), what });
+    onStep(`${what} is over`);
+  };
+  await Promise.all([untilMs(lastsMs), ...steps.map(carry)]);
+  return happenings;
+}
+
+/** What callers left paused goes on; then nothing is live any more. */
+async function settle({ caller, postgres }: Rig): Promise<void> {
+  const paused = new Set(caller.told.filter(({ action }) => action === "pause").map(({ name }) => name ?? ""));
+  for (const id of paused)
+    await until(async () => ((await caller.change(id, "resume")).status ?? 500) < 500, settleMsMax);
+  await untilSettled(postgres.url, settleMsMax);
+}
+
+function boundsOf(rig: Rig, happenings: readonly Happening[]): Bounds {
+  const { dispatchers, postgresAway } = rig;
+  const presence = { absences: dispatchers.map(({ absences }) => absences), postgresAway, until: hostNow() };
+  return {
+    latenessMsMax,
+    outages: outagesOf(presence),
+    deaths: deathsOf(presence),
+    disturbances: happenings.filter(({ what }) => !what.startsWith("redis")),
+    redisFaults: happenings.filter(({ what }) => what.startsWith("redis")),
+    happenings,
+  };
+}
+
+async function unbalanced({ caller }: Rig): Promise<string[]> {
+  let body = "no answer";
+  const audited = until(async () => {
+    body = (await caller.call("GET", "/v1/audit")).body;
+    const { balanced, overdueCount } = JSON.parse(body) as { balanced?: boolean; overdueCount?: number };
+    return balanced === true && overdueCount === 0;
+  }, auditMsMax);
+  return audited.then(
+    () => [],
+    () => [`the audit does not balance: ${body}`],
+  );
+}
+
+function counted(steps: readonly Step[]): Record<string, number> {
+  return Object.fromEntries(
+    [...Map.groupBy(steps, ({ fault }) => fault)].map(([fault, ofKind]) => [fault, ofKind.length] as const),
+  );
+}

@@ -1,0 +1,66 @@
+// Owns measuring when the machine itself stood still: this process was not run, or the disk took its time. Nobody's lateness.
+
+import { Client } from "pg";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Span } from "./history.ts";
+import { hostNow } from "./host-clock.ts";
+
+const lookEveryMs = 20;
+/** Shorter gaps are a busy event loop's own. */
+const gapMsMin = 100;
+const commitEveryMs = 250;
+const commitMsMin = 100;
+
+/** Watches until `stop`. */
+export class Stalls {
+  readonly spans: Span[] = [];
+  readonly #databaseUrl: string;
+  #isStopped = false;
+  #commits: Promise<void> | null = null;
+  #looks: NodeJS.Timeout | null = null;
+
+  /** `databaseUrl`: of a PostgreSQL that is asked directly, for a commit of nobody's. */
+  constructor(databaseUrl: string) {
+    this.#databaseUrl = databaseUrl;
+  }
+
+  start(): this {
+    let lookedAt = hostNow();
+    this.#looks = setInterval(() => {
+      const now = hostNow();
+      if (now - lookedAt > lookEveryMs + gapMsMin) this.spans.push({ from: lookedAt, to: now });
+      lookedAt = now;
+    }, lookEveryMs);
+    this.#commits = this.#commit();
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    if (this.#looks !== null) clearInterval(this.#looks);
+    await this.#commits;
+  }
+
+  async #commit(): Promise<void> {
+    while (!this.#isStopped) {
+      const client = new Client({ connectionString: this.#databaseUrl, connectionTimeoutMillis: 1_000 });
+      client.on("error", () => undefined);
+      try {
+        await client.connect();
+        await client.query("create table if not exists public.stall_probe (at timestamptz)");
+        while (!this.#isStopped) await this.#commitOnce(client);
+      } catch {
+        await sleep(commitEveryMs); // It is away, and the plan knows.
+      }
+      await client.end().catch(() => undefined);
+    }
+  }
+
+  async #commitOnce(client: Client): Promise<void> {
+    const from = hostNow();
+    await client.query("insert into public.stall_probe values (now())");
+    const to = hostNow();
+    if (to - from > commitMsMin) this.spans.push({ from, to });
+    await sleep(commitEveryMs);
+  }
+}
