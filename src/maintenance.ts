@@ -7,6 +7,7 @@ import { RunLoop } from "./runtime/run-loop.ts";
 import type { Database } from "./store/database.ts";
 import { beat } from "./store/catch-up.ts";
 import { readTime } from "./store/due.ts";
+import { failureLevel } from "./store/errors.ts";
 import { removeOldAnswers } from "./store/idempotency.ts";
 import { foldTallies, pruneEnded, removeSpentTombstones } from "./store/retention.ts";
 
@@ -40,7 +41,8 @@ export class Maintenance {
       onError: () => parts.clock.forget(),
       errorSleepMs: measureAgainMs,
     });
-    const onError = (error: unknown): void => parts.log.warn({ err: error }, "maintenance.round_failed");
+    const onError = (error: unknown): void =>
+      parts.log[failureLevel(error)]({ err: error }, "maintenance.round_failed");
     this.#removing = new RunLoop({ tick: () => this.#remove(), onError, errorSleepMs: removeMs });
   }
 

@@ -3,7 +3,16 @@
 import type { Verdict } from "../../test/fault/run-plan.ts";
 
 /** For people: what was done, how late tasks were, what was called twice, and what was broken. */
-export function report({ violations, taskCount, callCount, requestCount, faults, stalledMs, tally }: Verdict): string {
+export function report({
+  violations,
+  taskCount,
+  callCount,
+  requestCount,
+  faults,
+  stalledMs,
+  answers,
+  tally,
+}: Verdict): string {
   const { lateness, duplicates, unexcusedMsMax } = tally;
   const phases = Object.entries(lateness).map(
     ([phase, { count, p50, p99, max }]) =>
@@ -15,6 +24,7 @@ export function report({ violations, taskCount, callCount, requestCount, faults,
     "",
     `${taskCount} tasks, ${callCount} calls of callers, ${requestCount} requests at the receivers`,
     `faults: ${listed(faults)}`,
+    `calls without an answer or with a 5xx: ${answers.failedCount}; p99 of answers ${answers.p99Ms} ms`,
     "lateness, whatever held tasks back:",
     ...phases,
     `the most that was not held back by what the promises allow: ${Math.round(unexcusedMsMax)} ms; the machine stood still for ${stalledMs} ms`,

@@ -65,9 +65,9 @@ export class Claimer {
     const owner = requests[0]?.owner ?? "";
     // Requests of another identity (after a death) are left for the next look.
     const asked = requests.filter((request) => request.owner === owner).flatMap((request) => request.ids);
-    const { claimed, missed } = await claim(database, owner, asked);
+    const { claimed, ended: endedIds } = await claim(database, owner, asked);
     const won = new Map(claimed.map((task) => [task.id, task]));
-    const ended = new Set(missed);
+    const ended = new Set(endedIds);
     return requests.map(({ queue, ids }) => {
       const gone = ids.filter((id) => ended.has(id)).map((id) => ({ queue, id }));
       if (gone.length > 0) failpoint("claim.missed");

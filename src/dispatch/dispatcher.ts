@@ -7,6 +7,7 @@ import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { RunLoop } from "../runtime/run-loop.ts";
 import type { Database } from "../store/database.ts";
+import { failureLevel } from "../store/errors.ts";
 import { readHeads } from "../store/due.ts";
 import { unregisterDispatcher } from "../store/owners.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
@@ -93,7 +94,7 @@ export class Dispatcher {
       onClaimed: (task, lease) => this.#lane(task.queue)?.adopt(task, lease),
     });
     this.#filler = parts.redisIndex === null ? null : new Filler({ database, index: parts.redisIndex, clock });
-    const onError = (error: unknown): void => log.warn({ err: error }, "dispatcher.round_failed");
+    const onError = (error: unknown): void => log[failureLevel(error)]({ err: error }, "dispatcher.round_failed");
     this.#rounds = new RunLoop({ tick: () => this.#round(), onError, errorSleepMs: roundMs });
     this.#fills = new RunLoop({ tick: () => this.#fill(), onError, errorSleepMs: roundMs });
     this.#headPolls = new RunLoop({ tick: () => this.#pollHeads(), onError, errorSleepMs: roundMs });
@@ -169,7 +170,7 @@ export class Dispatcher {
       origins: new LaneOrigins(queue, { database, index, clock, metrics, origins: this.#origins }),
       lease: () => this.#lease,
       fire: (task, lease, onCallEnded) => void this.#fire(task, lease, onCallEnded),
-      onError: (error) => log.warn({ err: error, queue }, "lane.round_failed"),
+      onError: (error) => log[failureLevel(error)]({ err: error, queue }, "lane.round_failed"),
     });
     this.#lanes.set(queue, lane);
     void this.#filler?.fillQueues([queue]);
@@ -207,7 +208,8 @@ export class Dispatcher {
       this.#shares.rebalance(() => this.#demands()),
     ]);
     for (const step of steps)
-      if (step.status === "rejected") this.#parts.log.warn({ err: step.reason }, "dispatcher.step_failed");
+      if (step.status === "rejected")
+        this.#parts.log[failureLevel(step.reason)]({ err: step.reason }, "dispatcher.step_failed");
     this.#parts.metrics.setInFlight(this.#firing.count);
     await this.#dropIdleLanes();
     return Math.max(0, roundMs - (monotonicMs() - startedMs));

@@ -84,6 +84,7 @@ function wasAnswered({ kind }: AttemptResult): boolean | null {
     case "refused":
       return false;
     case "blocked":
+    case "unsendable":
     case "lost":
       return null;
     default:

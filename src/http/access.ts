@@ -1,7 +1,8 @@
 // Owns who may call what: API keys, their scopes and queues, and the rules that keep an open API on loopback from being used by web pages.
 
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
+import { keyDigest } from "../intake/api-key-text.ts";
 import { type Scope, scopes } from "../task/scope.ts";
 import type { AccessRule, ApiKeysPart } from "./parts.ts";
 import { ApiProblem } from "./problem.ts";
@@ -60,13 +61,13 @@ export interface Gate {
  * which was revoked or mistyped never does more than a good one.
  */
 export function createGate(rule: AccessRule, apiKeys: Pick<ApiKeysPart, "holder">): Gate {
-  const rootDigest = rule.apiKey === null ? null : digest(rule.apiKey);
+  const rootDigest = rule.apiKey === null ? null : keyDigest(rule.apiKey);
   const isOpen = rootDigest === null && rule.loopbackOnly;
   const callerOf = async (authorization: string | undefined): Promise<Caller | null> => {
     const key = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? "")?.[1];
     if (key === undefined) return null;
     // Digests are compared, not keys: equal in length, and in constant time.
-    if (rootDigest !== null && timingSafeEqual(digest(key), rootDigest)) return rootCaller;
+    if (rootDigest !== null && timingSafeEqual(keyDigest(key), rootDigest)) return rootCaller;
     const holder = await apiKeys.holder(key);
     return holder === null ? null : { apiKeyId: holder.id, scopes: holder.scopes, queues: holder.queues };
   };
@@ -101,10 +102,6 @@ export function lacksScope(scope: Scope): ApiProblem {
 
 function scopeOf(access: Exclude<RouteAccess, "public">): Scope {
   return access === "metrics" ? "admin" : access === "confirm" ? "tasks:write" : access;
-}
-
-function digest(key: string): Buffer {
-  return createHash("sha256").update(key).digest();
 }
 
 const safeMethods = new Set(["GET", "HEAD", "OPTIONS"]);

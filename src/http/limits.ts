@@ -21,18 +21,19 @@ export const labelsCountMax = 16;
 export const labelNameCharsMax = 128;
 export const labelValueCharsMax = 256;
 
-export const timeoutMinMs = 100;
-export const timeoutMaxMs = 15 * minuteMs;
+export { timeoutMaxMs, timeoutMinMs } from "../task/limits.ts";
 export const misfireGraceMinMs = 1;
 export const misfireGraceMaxMs = tenYearsMs;
 export const reschedulesMax = 1_000_000;
 
-export const attemptsMin = 1;
-export const attemptsMax = 100;
-export const retryDelayMaxMs = 30 * dayMs;
-export const retryFactorMin = 1;
-export const retryFactorMax = 100;
-export const retryJitterMax = 1;
+export {
+  attemptsMax,
+  attemptsMin,
+  retryDelayMaxMs,
+  retryFactorMax,
+  retryFactorMin,
+  retryJitterMax,
+} from "../task/limits.ts";
 
 export const tombstoneMinMs = 1;
 export const tombstoneMaxMs = 365 * dayMs;
@@ -58,6 +59,9 @@ export const apiKeyNameCharsMax = 128;
 export const apiKeyQueuesMax = 64;
 /** 64 names of 128 characters fit. */
 export const apiKeyBytesMax = 64 * 1024;
+
+/** Of one request. */
+export const headersCountMax = 100;
 
 /** Versions and attempt numbers are a Postgres `integer`. */
 export const integerMax = 2_147_483_647;

@@ -20,7 +20,7 @@ export function renderTask(task: Task): string {
   const lastAttempt = task.lastAttempt === null ? "null" : renderAttempt(task.lastAttempt);
   return `{"id":"${task.id}","queue":${JSON.stringify(task.queue)},"key":${key},"state":"${task.state}",${renderTimes(task)},"url":${JSON.stringify(
     task.url,
-  )},"method":"${task.method}","headers":${JSON.stringify(task.headers)},${renderBody(task.body)},"timeout":"${formatDuration(
+  )},"method":${JSON.stringify(task.method)},"headers":${JSON.stringify(task.headers)},${renderBody(task.body)},"timeout":"${formatDuration(
     task.timeoutMs,
   )}","retry":${renderRetry(task.retry)},"misfireGrace":${misfireGrace},"delivery":"${task.delivery}","maxReschedules":${
     task.maxReschedules

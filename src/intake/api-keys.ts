@@ -63,7 +63,9 @@ export class ApiKeys {
     const { id, text } = makeKey();
     const row = { ...fields, id, digest: keyDigest(text) };
     const key = await this.#database.query((connection) => insertApiKey(connection, row, apiKeysMax));
-    return key === null ? null : { key, text };
+    if (key === null) return null;
+    this.#log.info({ apiKeyId: id, createdBy: key.createdBy }, "api_key.made");
+    return { key, text };
   }
 
   list(): Promise<ApiKey[]> {
@@ -76,6 +78,7 @@ export class ApiKeys {
     const isRevoked = await this.#database.query((connection) => deleteApiKey(connection, id));
     this.#revocations += 1;
     this.#kept.delete(id);
+    if (isRevoked) this.#log.info({ apiKeyId: id }, "api_key.revoked");
     return isRevoked;
   }
 

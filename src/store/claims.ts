@@ -5,8 +5,9 @@ import { failpoint } from "../runtime/failpoint.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { TaskState } from "../task/task.ts";
 import { bind, type Connection, type Database } from "./database.ts";
+import { isDataFault } from "./errors.ts";
 import type { TaskTable } from "./tables.ts";
-import { toBody } from "./task-rows.ts";
+import { toTerms } from "./task-rows.ts";
 import { plantTombstones } from "./tombstones.ts";
 
 /** The columns that firing needs; no more are sent. */
@@ -14,9 +15,9 @@ export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.atte
     t.url, t.method, t.headers, t.payload, t.body, t.content_type, t.timeout_ms, t.retry, t.delivery, t.reschedules, t.max_reschedules,
     t.traceparent`;
 
-/** Lateness of the attempt that begins now, in ms: from due_at for the first since it was set, else from next_attempt_at. */
+/** Lateness of the attempt that begins now, in ms: from due_at for the first since it was set, else from next_attempt_at (finite, even if they are not). */
 const latenessColumn = `greatest(0, floor(extract(epoch from clock_timestamp() -
-    case when t.attempts = t.attempts_at_due then t.due_at else t.next_attempt_at end) * 1000))::bigint`;
+    greatest('epoch', case when t.attempts = t.attempts_at_due then t.due_at else t.next_attempt_at end)) * 1000))::bigint`;
 
 /**
  * Wins those of the tasks that are due now, by the clock of Postgres, and whose queue is not paused. A row that a transaction of somebody
@@ -26,7 +27,7 @@ const claimTasks = {
   name: "claim_tasks",
   text: `with due as (
       select id, attempts = attempts_at_due and misfire_grace_ms is not null
-        and clock_timestamp() > due_at + misfire_grace_ms * interval '1 millisecond' as misfired
+        and extract(epoch from clock_timestamp() - greatest('epoch', due_at)) * 1000 > misfire_grace_ms as misfired
       from lapse.tasks
       where id = any($1::uuid[]) and state = 'scheduled' and next_attempt_at <= clock_timestamp()
         and queue not in (select name from lapse.queues where paused)
@@ -76,18 +77,71 @@ export type ClaimedRow = Pick<
 
 export interface Claim {
   readonly claimed: readonly ClaimedTask[];
-  /** Found too late: ended, and not to be fired. */
-  readonly missed: readonly string[];
+  /** Ended instead: found too late, or set aside. */
+  readonly ended: readonly string[];
 }
 
-/** Claims due tasks for the owner. Rows that another process won, that are not due or locked are left out: callers must not assume all ids come back. */
+/**
+ * Claims due tasks for the owner. Rows that another process won, that are not due or locked are left out: callers must not assume all ids
+ * come back. A row of which Postgres can make no claim is found by halving and set aside, so that it cannot hold up its neighbours.
+ */
 export async function claim(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
+  try {
+    return await claimTogether(database, owner, ids);
+  } catch (error) {
+    const [id] = ids;
+    if (!isDataFault(error) || id === undefined) throw error;
+    if (ids.length === 1) return { claimed: [], ended: await setAside(database, id) };
+    const middle = Math.ceil(ids.length / 2);
+    const halves = [ids.slice(0, middle), ids.slice(middle)].map((half) => claim(database, owner, half));
+    const [first, second] = await Promise.all(halves);
+    return {
+      claimed: [...(first?.claimed ?? []), ...(second?.claimed ?? [])],
+      ended: [...(first?.ended ?? []), ...(second?.ended ?? [])],
+    };
+  }
+}
+
+async function claimTogether(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
   const rows = (await database.run(bind(claimTasks, [ids, owner]))) as unknown as readonly ClaimedRow[];
   failpoint("claim.committed");
   const missed = rows.filter((row) => row.state === "missed").map((row) => row.id);
   // A tombstone asked for while a receiver's confirm stood. Apart from the claim, so that it costs nothing where nothing was missed.
   if (missed.length > 0) await database.run(bind(plantTombstones, [missed]));
-  return { claimed: rows.filter((row) => row.state === "running").map(toClaimedTask), missed };
+  return { claimed: rows.filter((row) => row.state === "running").map(toClaimedTask), ended: missed };
+}
+
+/** Counters are kept within their type, which may be what cannot be claimed. */
+const next = (column: string): string => `least(${column}, 2147483646) + 1`;
+const isDue = "id = $1::uuid and state = 'scheduled' and next_attempt_at <= clock_timestamp()";
+
+const recordUnclaimable = {
+  name: "record_unclaimable",
+  text: `insert into lapse.attempts (task_id, number, started_at, finished_at, lateness_ms, duration_ms, outcome, error)
+    select id, ${next("attempts")}, clock_timestamp(), clock_timestamp(), 0, 0, 'blocked', 'The task cannot be claimed: a value of its row is out of range'
+    from lapse.tasks where ${isDue} for update
+    on conflict do nothing`,
+};
+
+const endUnclaimable = {
+  name: "end_unclaimable",
+  text: `update lapse.tasks set
+      state = 'failed',
+      attempts = ${next("attempts")},
+      finished_at = clock_timestamp(),
+      updated_at = clock_timestamp(),
+      version = ${next("version")}
+    where ${isDue} returning id`,
+};
+
+/** Ends a task that cannot be claimed as `failed`, with an attempt that says so. */
+async function setAside(database: Database, id: string): Promise<string[]> {
+  const [, ended] = await database.runTogether([
+    bind(recordUnclaimable, [id]),
+    bind(endUnclaimable, [id]),
+    bind(plantTombstones, [[id]]),
+  ]);
+  return (ended ?? []).map((row) => String(row["id"]));
 }
 
 export function toClaimedTask(row: ClaimedRow): ClaimedTask {
@@ -102,10 +156,7 @@ export function toClaimedTask(row: ClaimedRow): ClaimedTask {
     latenessMs: row.lateness_ms ?? 0,
     url: row.url ?? "",
     method: row.method,
-    headers: row.headers,
-    body: toBody(row),
-    timeoutMs: row.timeout_ms,
-    retry: row.retry,
+    ...toTerms(row),
     delivery: row.delivery,
     reschedules: row.reschedules,
     maxReschedules: row.max_reschedules,

@@ -6,6 +6,8 @@ import { failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import { isStalePlan, isTransient, StoreUnavailableError, storeError } from "./errors.ts";
 import { makePool, type PoolSettings } from "./pool.ts";
+import { Availability } from "./availability.ts";
+import { SilenceWatch } from "./silence.ts";
 import type { Tables } from "./tables.ts";
 
 /** How long a flush waits for a locked row or key before its neighbours go on without it. */
@@ -48,8 +50,10 @@ export type Rows = readonly Readonly<Record<string, unknown>>[];
 /** Connections under kysely, for statements that need no speed of their own. */
 export class KyselyPool {
   readonly kysely: Kysely<Tables>;
+  protected readonly availability: Availability;
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: pg.Pool, availability: Availability) {
+    this.availability = availability;
     this.kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   }
 
@@ -70,10 +74,14 @@ export class KyselyPool {
   async #retrying<T>(work: () => Promise<T>): Promise<T> {
     for (let retries = 0; ; retries += 1) {
       try {
-        return await work();
+        const result = await work();
+        this.availability.noteSuccess();
+        return result;
       } catch (error) {
         if (isTransient(error) && retries < transientRetriesMax) continue;
-        throw storeError(error);
+        const meaning = storeError(error);
+        this.availability.noteFailure(meaning);
+        throw meaning;
       }
     }
   }
@@ -85,10 +93,16 @@ export class Database extends KyselyPool {
   readonly #hot: pg.Pool;
 
   constructor(url: string, log: Log) {
-    const pool = (settings: Omit<PoolSettings, "log">): pg.Pool => makePool(url, { ...settings, log });
+    const silence = new SilenceWatch(url, log);
+    const pool = (settings: Omit<PoolSettings, "log" | "silence">): pg.Pool =>
+      makePool(url, { ...settings, log, silence });
+    const availability = new Availability(log);
     const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, session: {} };
-    super(pool({ ...rest, max: connectionsMax, connectMs: connectTimeoutMs }));
-    this.patient = new KyselyPool(pool({ ...rest, max: patientConnectionsMax, connectMs: patientConnectMs }));
+    super(pool({ ...rest, max: connectionsMax, connectMs: connectTimeoutMs }), availability);
+    this.patient = new KyselyPool(
+      pool({ ...rest, max: patientConnectionsMax, connectMs: patientConnectMs }),
+      availability,
+    );
     this.#hot = pool({
       max: hotConnectionsMax,
       connectMs: connectTimeoutMs,
@@ -133,11 +147,13 @@ export class Database extends KyselyPool {
         client = await this.#hot.connect();
         const result = await work(client);
         client.release();
+        this.availability.noteSuccess();
         return result;
       } catch (error) {
         const meaning = storeError(error);
         // A connection that failed otherwise than by the server's word may still carry answers: it is thrown away.
         client?.release(meaning instanceof StoreUnavailableError || isStalePlan(error));
+        this.availability.noteFailure(meaning);
         const isWorthAnother = isTransient(error) || isStalePlan(error);
         if (!isWorthAnother || retries >= transientRetriesMax) throw meaning;
       }

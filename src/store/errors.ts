@@ -74,3 +74,8 @@ function isConnectionFault(error: unknown): boolean {
   if ("code" in error && typeof error.code === "string" && /^E[A-Z]+$/.test(error.code)) return true;
   return /connection|timeout|terminated|not queryable|closed/i.test(error.message);
 }
+
+/** How a failed round is to be logged: that Postgres is away was told once, and every round fails by it. */
+export function failureLevel(error: unknown): "debug" | "warn" {
+  return error instanceof StoreUnavailableError ? "debug" : "warn";
+}

@@ -11,6 +11,8 @@ import { plantTombstones } from "./tombstones.ts";
 export const leaseMs = 10_000;
 /** A claim that began before its owner was declared dead has committed or failed by then (statements end after 5 s). */
 const lastClaimMsMax = 10_000;
+/** A cast to an integer would fail for what SQL may have left there, and the whole takeover with it. */
+const maxAttempts = sql`case jsonb_typeof(r.retry -> 'maxAttempts') when 'number' then (r.retry ->> 'maxAttempts')::numeric end`;
 /** Tasks moved by one transaction of a takeover. */
 const takeoverBatchMax = 500;
 
@@ -133,14 +135,14 @@ async function reassign(
       attempts = t.attempts + case when s.next = 'running' then 1 else 0 end,
       attempt_started_at = case when s.next = 'running' then clock_timestamp() end,
       lateness_ms = case when s.next = 'running'
-        then greatest(0, floor(extract(epoch from clock_timestamp() - t.next_attempt_at) * 1000))::bigint end,
+        then greatest(0, floor(extract(epoch from clock_timestamp() - greatest(t.next_attempt_at, 'epoch')) * 1000))::bigint end,
       finished_at = case when s.next in ('cancelled', 'failed') then clock_timestamp() end,
       updated_at = clock_timestamp(),
       version = t.version + 1
     from (
       select r.id, case
           when r.cancel_requested then 'cancelled'
-          when r.delivery = 'at-most-once' or r.attempts - r.attempts_before >= coalesce((r.retry ->> 'maxAttempts')::int, 1) then 'failed'
+          when r.delivery = 'at-most-once' or r.attempts - r.attempts_before >= coalesce(${maxAttempts}, 1) then 'failed'
           when not m.with_slot or r.queue in (select name from lapse.queues where paused) then 'scheduled'
           else 'running'
         end as next

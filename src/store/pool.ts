@@ -2,14 +2,18 @@
 
 import pg from "pg";
 import type { Log } from "../runtime/log.ts";
+import type { SilenceWatch } from "./silence.ts";
 
-/** Beyond the server's own timeout, for a server that vanished without a word (packets dropped). */
+/** Beyond the server's own timeout, for a server that vanished without a word and cannot be reached anew either. */
 const silenceTimeoutMs = 2_000;
 /**
  * Between the statements of a transaction nothing is waited for but this process's own event loop. One that is stopped there, or cut off,
  * must not hold its locks for long: others take over within 15 s.
  */
 const idleInTransactionMs = 1_000;
+
+/** What a Date can hold (ECMA-262, section 21.4.1.1). */
+const instantMsMax = 8_640_000_000_000_000;
 
 export interface PoolSettings {
   readonly max: number;
@@ -19,6 +23,8 @@ export interface PoolSettings {
   /** More settings of its sessions. */
   readonly session: Readonly<Record<string, string>>;
   readonly log: Log;
+  /** Finds its connections that are dead although both ends are open. */
+  readonly silence: SilenceWatch;
 }
 
 /** A pool whose sessions have what Lapse relies on: durable commits, and a limit to every wait. */
@@ -46,8 +52,11 @@ export function makePool(url: string, settings: PoolSettings): pg.Pool {
   const pool = new pg.Pool(config);
   // A connection in use has no listener of the pool's, and whoever waits for its answer is told by a rejection: without this one, a
   // connection that breaks would end the process.
-  pool.on("connect", (client) => client.on("error", () => undefined));
-  pool.on("error", (error) => settings.log.warn({ err: error }, "postgres.connection_lost"));
+  pool.on("connect", (client) => {
+    client.on("error", () => undefined);
+    settings.silence.follow(client);
+  });
+  pool.on("error", (error) => settings.log.debug({ err: error }, "postgres.connection_lost"));
   return pool;
 }
 
@@ -65,7 +74,12 @@ function makeTypes(): pg.TypeOverrides {
   return types;
 }
 
-/** `2026-11-21 02:30:00.123456+00`, as ISO style in UTC writes it. */
+/**
+ * `2026-11-21 02:30:00.123456+00`, as ISO style in UTC writes it. What is beyond four digits of years (infinity, too), as only SQL can have
+ * put it, counts as the first or last instant that there is: whoever reckons with it must get a number.
+ */
 function parseInstant(text: string): number {
-  return Date.parse(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
+  const at = Date.parse(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
+  if (!Number.isNaN(at)) return at;
+  return text.startsWith("-") || text.endsWith("BC") ? -instantMsMax : instantMsMax;
 }

@@ -1,7 +1,8 @@
 // Owns how a task's row becomes a task, and back.
 
 import { type Selectable, sql } from "kysely";
-import type { Attempt, Task, TaskBody } from "../task/task.ts";
+import { type ReadTerms, readTerms, toDuration } from "../task/damage.ts";
+import type { Attempt, Task } from "../task/task.ts";
 import type { Connection } from "./database.ts";
 import type { AttemptTable, TaskTable } from "./tables.ts";
 
@@ -32,7 +33,9 @@ export async function toOneTask(connection: Connection, row: TaskRow): Promise<T
 
 export function toTask(row: TaskRow, lastAttempt: Attempt | null): Task {
   if (row.state === "tombstone" || row.url === null) throw new Error(`${row.id} is a tombstone, not a task`);
+  const { damage: _damage, ...terms } = toTerms(row);
   return {
+    ...terms,
     id: row.id,
     queue: row.queue,
     key: row.key,
@@ -44,11 +47,7 @@ export function toTask(row: TaskRow, lastAttempt: Attempt | null): Task {
     finishedAt: row.finished_at,
     url: row.url,
     method: row.method,
-    headers: row.headers,
-    body: toBody(row),
-    timeoutMs: row.timeout_ms,
-    retry: row.retry,
-    misfireGraceMs: row.misfire_grace_ms,
+    misfireGraceMs: row.misfire_grace_ms === null ? null : toDuration(row.misfire_grace_ms),
     delivery: row.delivery,
     maxReschedules: row.max_reschedules,
     labels: row.labels,
@@ -61,11 +60,12 @@ export function toTask(row: TaskRow, lastAttempt: Attempt | null): Task {
   };
 }
 
-export function toBody(row: Pick<TaskRow, "payload" | "body" | "content_type">): TaskBody {
-  if (row.payload !== null) return { kind: "payload", json: row.payload };
-  if (row.body !== null)
-    return { kind: "raw", text: row.body, contentType: row.content_type ?? "application/octet-stream" };
-  return { kind: "none" };
+/** The columns that SQL may have left in any shape, as far as they can be understood. */
+export function toTerms(
+  row: Pick<TaskRow, "headers" | "retry" | "payload" | "body" | "content_type" | "timeout_ms">,
+): ReadTerms {
+  const { headers, retry, payload, body } = row;
+  return readTerms({ headers, retry, payload, body, contentType: row.content_type, timeoutMs: row.timeout_ms });
 }
 
 export function toAttempt(row: AttemptRow): Attempt {

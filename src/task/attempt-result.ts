@@ -17,7 +17,9 @@ export type AttemptResult =
   | { readonly kind: "reset"; readonly error: string }
   /** No connection: nothing was sent. */
   | { readonly kind: "refused"; readonly error: string }
-  /** The address, the port or a header is not allowed: nothing was sent. */
+  /** The address or the port is not allowed: nothing was sent. */
   | { readonly kind: "blocked"; readonly error: string }
+  /** No request can be made of the task, now or later: nothing was sent. */
+  | { readonly kind: "unsendable"; readonly error: string }
   /** The call was aborted by a drain, or its process died: whether the receiver acted is unknown. */
   | { readonly kind: "lost"; readonly error: string };

@@ -23,4 +23,6 @@ export interface ClaimedTask {
   readonly reschedules: number;
   readonly maxReschedules: number | null;
   readonly traceparent: string | null;
+  /** Why its row can never be sent, as only SQL can have made it; null: it can. */
+  readonly damage: string | null;
 }

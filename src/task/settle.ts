@@ -43,6 +43,8 @@ export function settle(task: ClaimedTask, result: AttemptResult, at: SettleAt): 
       return unanswered("refused", result.error, retryWithin(task, at));
     case "blocked":
       return unanswered("blocked", result.error, retryWithin(task, at));
+    case "unsendable":
+      return unanswered("blocked", result.error, { kind: "failed" });
     default:
       return unreachable(result);
   }

@@ -48,8 +48,7 @@ export class AddressGuard {
 
   /** What is wrong with a webhook's URL, to follow the field's name, or null. A host that is a name is only judged at connect. */
   checkUrl(text: string): string | null {
-    const url = URL.parse(text);
-    return checkForm(text, url) ?? (url === null ? null : this.#checkTarget(url));
+    return checkForm(text) ?? this.#checkTarget(new URL(text));
   }
 
   /**
@@ -95,7 +94,9 @@ export function portOf({ protocol, port }: { protocol: string; port: string }): 
   return Number(port) || (protocol === "https:" ? 443 : 80);
 }
 
-function checkForm(text: string, url: URL | null): string | null {
+/** What is wrong with the text itself, wherever it points, to follow the field's name; or null. */
+export function checkForm(text: string): string | null {
+  const url = URL.parse(text);
   if (text.length > urlLengthMax) return `must be at most ${urlLengthMax} characters long`;
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:"))
     return "must be an absolute http or https URL";

@@ -3,7 +3,7 @@
 import type { AttemptResult } from "../task/attempt-result.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { type HttpMethod, httpMethods, type TaskBody } from "../task/task.ts";
-import type { AddressGuard } from "./address-guard.ts";
+import { type AddressGuard, checkForm } from "./address-guard.ts";
 import { Call, type SendResult } from "./call.ts";
 import type { ConfirmTokens } from "./confirm-token.ts";
 import { Connections } from "./connections.ts";
@@ -93,18 +93,11 @@ export class Sender {
 
   /** Rows are made by SQL too, and rules may have changed since a task was accepted: everything is checked again here. */
   #refusal(task: ClaimedTask): AttemptResult | null {
+    const damage = task.damage ?? formFault(task);
+    if (damage !== null) return { kind: "unsendable", error: damage };
     const urlFault = this.#parts.guard.checkUrl(task.url);
-    if (urlFault !== null) {
-      const host = URL.parse(task.url)?.hostname ?? "";
-      return { kind: "blocked", error: `egress_blocked: ${host === "" ? "" : `${host}: `}the URL ${urlFault}` };
-    }
-    if (!httpMethods.includes(task.method))
-      return { kind: "blocked", error: `The method must be one of ${httpMethods.join(", ")}` };
-    const [fault] = checkHeaders(task.headers);
-    if (fault !== undefined)
-      return { kind: "blocked", error: `The header ${JSON.stringify(fault.name)} ${fault.message}` };
-    const typeFault = task.body.kind === "raw" ? checkContentType(task.body.contentType) : null;
-    return typeFault === null ? null : { kind: "blocked", error: `The contentType ${typeFault}` };
+    if (urlFault === null) return null;
+    return { kind: "blocked", error: `egress_blocked: ${URL.parse(task.url)?.hostname}: the URL ${urlFault}` };
   }
 
   #headers(task: ClaimedTask, body: Buffer, now: number): string[] {
@@ -117,6 +110,17 @@ export class Sender {
       userAgent: `Lapse/${version}`,
     });
   }
+}
+
+/** What no setting and no later attempt can mend. */
+function formFault(task: ClaimedTask): string | null {
+  const urlFault = checkForm(task.url);
+  if (urlFault !== null) return `The URL ${urlFault}`;
+  if (!httpMethods.includes(task.method)) return `The method must be one of ${httpMethods.join(", ")}`;
+  const [fault] = checkHeaders(task.headers);
+  if (fault !== undefined) return `The header ${JSON.stringify(fault.name)} ${fault.message}`;
+  const typeFault = task.body.kind === "raw" ? checkContentType(task.body.contentType) : null;
+  return typeFault === null ? null : `The contentType ${typeFault}`;
 }
 
 /** The very bytes that are signed and sent. */

@@ -60,6 +60,10 @@ export class BadReceivers {
     return `${(isBad ? this.#bad : this.#good).url}${path}`;
   }
 
+  get badUrl(): string {
+    return this.#bad.url;
+  }
+
   get seen(): Seen[] {
     return [...this.#good.requests, ...this.#bad.requests].map((request) => ({
       id: String(request.headers["webhook-id"]),

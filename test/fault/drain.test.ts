@@ -1,9 +1,9 @@
 // Goal: SIGTERM drains: calls in flight end and their outcomes are written, nothing is fired again, lost or doubled, and the exit code is 0.
-// Method: SIGTERM while slow calls are in flight, and a rolling restart of the dispatchers under load; the histories compared.
+// Method: SIGTERM while slow calls are in flight; the histories compared. (plans.test.ts restarts one process after the other.)
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { isLong, sized } from "../support/size.ts";
+import { isLong } from "../support/size.ts";
 import { seenRepeatedly } from "./history.ts";
 import { until } from "./until.ts";
 import { makeWorld, ownPostgres, testMsMax } from "./world.ts";
@@ -12,8 +12,6 @@ const timeout = testMsMax;
 const drained = { code: 0, signal: null };
 const inFlightCount = 50;
 const waitingCount = 50;
-const loadEveryMs = 20;
-const loadCount = sized({ usual: 400, long: 3_000 });
 const answerMs = 300;
 const bounds = { latenessMsMax: 2_000 };
 /** After this calls that are still open are aborted. */
@@ -53,32 +51,6 @@ test("calls in flight end during a drain, may confirm meanwhile, and are not mad
   const histories = await expectPromisesKept({ ...bounds, outages: [{ from, to }] });
   expect(confirms).toEqual(Array.from({ length: inFlightCount }, () => 200));
   expect(histories.tasks.filter((task) => task.state !== "succeeded" || task.attempts !== 1)).toEqual([]);
-  expect(seenRepeatedly(histories)).toEqual([]);
-});
-
-test("a rolling restart of the dispatchers under load loses and doubles nothing", { timeout }, async () => {
-  const { caller, receiver, start, expectPromisesKept } = await makeWorld();
-  receiver.answer({ delayMs: answerMs });
-  await start("api");
-  const old = [await start("dispatcher"), await start("dispatcher")];
-  const load = (async () => {
-    const answers: Promise<unknown>[] = [];
-    for (let i = 0; i < loadCount; i += 1) {
-      answers.push(caller.accept({ url: receiver.url, delay: `${(i * 37) % 1_000}ms` }));
-      await sleep(loadEveryMs);
-    }
-    await Promise.all(answers);
-  })();
-  for (const dispatcher of old) {
-    await start("dispatcher");
-    dispatcher.kill("SIGTERM");
-    expect(await dispatcher.exited).toEqual(drained);
-  }
-  await load;
-
-  const histories = await expectPromisesKept(bounds);
-  expect(histories.tasks.filter((task) => task.state !== "succeeded" || task.attempts !== 1)).toEqual([]);
-  expect(histories.tasks).toHaveLength(loadCount);
   expect(seenRepeatedly(histories)).toEqual([]);
 });
 

@@ -1,7 +1,7 @@
 // Owns when each attempt was due: by what callers were told, else by what the attempt before it came to.
 
 import type { HeldAttempt, Told, View } from "./history.ts";
-import { isAnswered, isUnknown, namesOf } from "./told.ts";
+import { isAnswered, isUnknown, callsOn } from "./told.ts";
 
 /** A call that nobody answered has done what it does, or never will, after this. */
 const unknownMsMax = 30_000;
@@ -90,11 +90,7 @@ function followingDelayMs(
 
 /** Changes of the task of which nobody knows whether they were made. */
 function unknownChanges(view: View, id: string): Told[] {
-  const names = namesOf(view, id);
-  return view.told.filter(
-    (told) =>
-      isUnknown(told) &&
-      names.has(told.name ?? "") &&
-      (told.call === "change" || (told.call === "accept" && told.action === "replace")),
-  );
+  const isChange = ({ call, action }: Told): boolean =>
+    call === "change" || (call === "accept" && action === "replace");
+  return callsOn(view, id).filter((told) => isChange(told) && isUnknown(told));
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import type { ReceivedRequest, ReceiverAnswer } from "../support/receiver.ts";
 import { type Answered, type Caller, isWorthRepeating } from "./caller.ts";
-import { inTransaction } from "./held.ts";
+import { inTransaction, rowsOf } from "./held.ts";
 import { sleepUntil, until } from "./until.ts";
 import type { World } from "./world.ts";
 
@@ -12,8 +12,10 @@ const repeatMs = 50;
 const quickRetry = { minDelay: "100ms", backoff: "fixed", jitter: 0 };
 /** How long a row stays locked after it fell due, for claims to meet the lock. */
 const lockedMs = 300;
-/** For a process to come back and end a task. */
-const endMsMax = 60_000;
+/** Late by more than this is missed, but not by a moment. */
+const graceMs = 1_000;
+/** For a process to come back and fire a task. */
+const endMsMax = 120_000;
 
 /** `/again` fails a first attempt, `/hang` never answers one, `/confirm` asks before it acts, `/declined` asks after a cancel. */
 export async function answerTo({ path, headers }: ReceivedRequest, caller: Caller): Promise<ReceiverAnswer> {
@@ -69,10 +71,14 @@ async function cancelBefore(caller: Caller, queue: string, accept: Accept): Prom
   expect((await accept({ key: "gone" })).task?.state).toBe("cancelled");
 }
 
-/** Tasks that are fired, retried, missed, locked when they fall due, and won by a claim whose answer is lost. */
-export async function useDispatch(world: World, queue: string): Promise<void> {
+/**
+ * Tasks that are fired, retried, missed, locked when they fall due, and won by a claim whose answer is lost. Resolves to those that were
+ * held back by it.
+ */
+export async function useDispatch(world: World, queue: string): Promise<string[]> {
   const { caller, receiver } = world;
   const task = { url: receiver.url, queue, retry: quickRetry };
+  const held = [lock(world, task, "let go"), lock(world, task, "claim unheard")];
   await Promise.all([
     caller.accept(task),
     caller.accept({ ...task, delivery: "at-most-once" }),
@@ -80,20 +86,23 @@ export async function useDispatch(world: World, queue: string): Promise<void> {
     caller.accept({ ...task, url: `${receiver.url}/again` }),
     caller.accept({ ...task, delay: "1500ms" }),
     miss(caller, task),
-    lock(world, task, "let go"),
-    lock(world, task, "claim unheard"),
   ]);
+  return Promise.all(held);
 }
 
+/** Paused until its grace is over; then retried until it fires, since a retry may be missed in its turn. */
 async function miss(caller: Caller, task: Readonly<Record<string, unknown>>): Promise<void> {
-  const accepted = await caller.accept({ ...task, delay: "500ms", misfireGrace: "1ms" });
+  const accepted = await caller.accept({ ...task, delay: "300ms", misfireGrace: `${graceMs}ms` });
   const id = idOf(accepted);
   expect((await caller.change(id, "pause")).task?.state).toBe("paused");
-  await sleepUntil((accepted.task?.nextAttemptAt ?? 0) + 10);
+  await sleepUntil((accepted.task?.nextAttemptAt ?? 0) + graceMs + 1);
   await caller.change(id, "resume");
-  const isMissed = async () => (await caller.call("GET", `/v1/tasks/${id}`)).task?.state === "missed";
-  await until(isMissed, endMsMax, `${id} is missed`);
-  await caller.change(id, "retry");
+  const hasFired = async () => {
+    const { task: standing } = await caller.call("GET", `/v1/tasks/${id}`);
+    if (standing?.state === "missed") await caller.change(id, "retry");
+    return (standing?.attempts ?? 0) > 0;
+  };
+  await until(hasFired, endMsMax, `${id} is missed, and fires when it is retried`);
 }
 
 /** Holds a task's row while it falls due; then lets go, or claims it for a living dispatcher, which hears nothing of it. */
@@ -101,17 +110,21 @@ async function lock(
   { caller, databaseUrl }: World,
   task: Readonly<Record<string, unknown>>,
   then: "let go" | "claim unheard",
-): Promise<void> {
+): Promise<string> {
+  await until(async () => (await rowsOf(databaseUrl, dispatchersText)).length > 0, endMsMax, dispatchersText);
   const accepted = await caller.accept({ ...task, delay: "500ms" });
+  const id = idOf(accepted);
   await inTransaction(databaseUrl, async (query) => {
-    await query("select from lapse.tasks where id = $1 for update", [idOf(accepted)]);
+    await query("select from lapse.tasks where id = $1 for update", [id]);
     await sleepUntil((accepted.task?.nextAttemptAt ?? 0) + lockedMs);
-    if (then === "claim unheard") await query(claimText, [idOf(accepted)]);
+    if (then === "claim unheard") await query(claimText, [id]);
   });
+  return id;
 }
 
+const dispatchersText = "select id from lapse.dispatchers where dead_at is null order by lease_until desc limit 1";
 const claimText = `update lapse.tasks set state = 'running', attempts = attempts + 1, attempt_started_at = clock_timestamp(), lateness_ms = 0,
-    version = version + 1, owner = (select id from lapse.dispatchers where dead_at is null order by lease_until desc limit 1)
+    version = version + 1, owner = (${dispatchersText})
   where id = $1 and state = 'scheduled'`;
 
 /** Repeats a call until an answer says what came of it. */

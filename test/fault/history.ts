@@ -151,6 +151,8 @@ export interface View extends Histories {
   readonly seenOf: ReadonlyMap<string, readonly Seen[]>;
   /** Answers that show the task, whatever was asked. */
   readonly toldOf: ReadonlyMap<string, readonly Told[]>;
+  /** Calls by what they named: an id, or a key. */
+  readonly callsNaming: ReadonlyMap<string, readonly Told[]>;
 }
 
 export interface Fault {
@@ -201,6 +203,7 @@ export function viewOf(histories: Histories, bounds: Bounds): View {
     ),
     seenOf: Map.groupBy(histories.seen, (seen) => seen.id),
     toldOf: Map.groupBy(histories.told, ({ task }) => task?.id ?? ""),
+    callsNaming: Map.groupBy(histories.told, ({ name }) => name ?? ""),
   };
 }
 

@@ -21,34 +21,6 @@ const longAwayMs = 12_000;
 const slowReturnMs = 4_000;
 const inFlightCount = 40;
 
-test("no accepted task is lost or doubled when Postgres is stopped and killed under load", { timeout }, async () => {
-  const postgres = await ownPostgres();
-  const { caller, receiver, start, expectPromisesKept } = await makeWorld({ postgres });
-  await start("api");
-  await Promise.all([start("dispatcher"), start("dispatcher")]);
-
-  let isLoaded = true;
-  const load = postTasks(caller, receiver.url, () => isLoaded);
-  const outages: Outage[] = [];
-  for (let round = 0; round < roundCount; round += 1) {
-    for (const signal of ["SIGINT", "SIGKILL"] as const) {
-      await sleep(shortAwayMs);
-      outages.push(await takeAway(postgres, signal, shortAwayMs));
-    }
-  }
-  await sleep(shortAwayMs);
-  isLoaded = false;
-  const answers = await load;
-
-  const histories = await expectPromisesKept({ latenessMsMax, outages });
-  expect(answers.filter(({ status }) => status !== 201 && status !== 503)).toEqual([]);
-  const insisted = histories.tasks.filter((task) => task.key !== null).map((task) => task.key);
-  expect(insisted.length).toBe(Math.floor(answers.length / 2));
-  expect(new Set(insisted).size).toBe(insisted.length);
-  expect(histories.tasks.filter((task) => task.state !== "succeeded")).toEqual([]);
-  expect(seenRepeatedly(histories)).toEqual([]);
-});
-
 test("calls in flight through an outage longer than a lease are settled by their own owner", { timeout }, async () => {
   const postgres = await ownPostgres();
   const { caller, receiver, start, untilSeen, expectPromisesKept } = await makeWorld({ postgres });
@@ -96,17 +68,4 @@ async function takeAway(postgres: TestPostgres, signal: NodeJS.Signals, awayMs: 
   await sleep(awayMs);
   await postgres.restart();
   return { from, to: Date.now() };
-}
-
-/** Tasks due within a second: every other one is asked for again where it is refused, the rest are left at that. */
-async function postTasks(caller: Caller, url: string, isLoaded: () => boolean): Promise<Answered[]> {
-  const answers: Promise<Answered>[] = [];
-  for (let i = 0; isLoaded(); i += 1) {
-    const task = { url, delay: `${(i * 37) % 1_000}ms` };
-    answers.push(
-      i % 2 === 0 ? caller.accept(task) : caller.acceptInsistently({ ...task, key: `order-${i}` }, `post-${i}`),
-    );
-    await sleep(loadEveryMs);
-  }
-  return Promise.all(answers);
 }

@@ -1,7 +1,7 @@
 // Owns the checks of what tasks become: durable, cancelled for good, owned by one, bounded, recorded, ended, one a key.
 
 import type { Fault, HeldAttempt, HeldTask, Seen, Told, View } from "./history.ts";
-import { isAnswered, isEnded, isUnknown, namesOf } from "./told.ts";
+import { isAnswered, isEnded, isUnknown, callsOn } from "./told.ts";
 
 /** The receiver reads its clock otherwise than Postgres does; both are of one host. */
 const clockToleranceMs = 2;
@@ -115,13 +115,9 @@ export function* tooOften(view: View): Iterable<Fault> {
 
 /** How often a caller or its receiver may have begun the task's budget anew. */
 function askedAgain(view: View, id: string): number {
-  const names = namesOf(view, id);
-  const calls = view.told.filter(
-    (told) =>
-      names.has(told.name ?? "") &&
-      (isAnswered(told) || isUnknown(told)) &&
-      (told.action === "retry" || (told.call === "accept" && told.action === "replace")),
-  );
+  const isAgain = ({ call, action }: Told): boolean =>
+    action === "retry" || (call === "accept" && action === "replace");
+  const calls = callsOn(view, id).filter((told) => isAgain(told) && (isAnswered(told) || isUnknown(told)));
   const rescheduled = (view.attemptsOf.get(id) ?? []).filter(({ outcome }) => outcome === "rescheduled");
   return calls.length + rescheduled.length;
 }
@@ -172,9 +168,8 @@ export function* changedAfterTheEnd(view: View): Iterable<Fault> {
 }
 
 function wasRetried(view: View, id: string, since: number): boolean {
-  return view.told.some(
-    (told) =>
-      told.action === "retry" && told.name === id && told.answeredAt >= since && (isAnswered(told) || isUnknown(told)),
+  return callsOn(view, id).some(
+    (told) => told.action === "retry" && told.answeredAt >= since && (isAnswered(told) || isUnknown(told)),
   );
 }
 

@@ -1,8 +1,8 @@
 // Owns the checks of due times: P2 never early, P3 always fires and in time.
 
 import { attemptIn, type Due, duesOf } from "./dues.ts";
-import type { Fault, HeldAttempt, Outage, Seen, Span, View } from "./history.ts";
-import { acceptedIn, namesOf } from "./told.ts";
+import type { Fault, HeldAttempt, Outage, Seen, Span, Told, View } from "./history.ts";
+import { acceptedIn, callsOn } from "./told.ts";
 
 /** The receiver reads its clock otherwise than Postgres does; both are of one host. */
 const clockToleranceMs = 2;
@@ -20,18 +20,28 @@ export function* early(view: View): Iterable<Fault> {
     if (Math.abs(timestamp - arrivedAt) > timestampMsMax)
       yield { ids: [id], text: `${id}/${attempt} bears a time ${timestamp - arrivedAt} ms off` };
   }
-  for (const { call, status, task, delayMs, firstAskedAt } of view.told) {
-    if (call !== "accept" || status !== 201 || task === null || firstAskedAt === undefined) continue;
-    const shortMs = firstAskedAt + (delayMs ?? 0) - task.nextAttemptAt;
-    if (shortMs > clockToleranceMs)
-      yield { ids: [task.id], text: `${task.id} is due ${shortMs} ms before what was asked` };
-  }
+  yield* dueTooSoon(view);
   for (const due of duesOf(view)) {
     const startedAt = attemptIn(view, due.id, due.number)?.startedAt;
     if (startedAt === undefined || !due.isCertain) continue;
     const name = `${due.id}/${due.number}`;
     if (due.isPaused) yield { ids: [due.id], text: `${name} started while its task was paused` };
     else if (startedAt < due.dueAt) yield { ids: [due.id], text: `${name} started ${due.dueAt - startedAt} ms early` };
+  }
+}
+
+/** A delay counts from receipt: of the first request, where the answer is its replay. */
+function* dueTooSoon({ told }: View): Iterable<Fault> {
+  const accepts = told.filter(({ call }) => call === "accept");
+  const calls = Map.groupBy(accepts, (one) => one.idempotencyKey ?? one.label ?? one);
+  for (const repeats of calls.values()) {
+    const askedAt = Math.min(...repeats.map((one) => one.firstAskedAt ?? one.askedAt));
+    for (const { status, task, delayMs } of repeats) {
+      if (status !== 201 || task === null || delayMs === undefined) continue;
+      const shortMs = askedAt + delayMs - task.nextAttemptAt;
+      if (shortMs > clockToleranceMs)
+        yield { ids: [task.id], text: `${task.id} is due ${shortMs} ms before what was asked` };
+    }
   }
 }
 
@@ -46,19 +56,20 @@ export function* lateOrNever(view: View): Iterable<Fault> {
 }
 
 function* never(view: View): Iterable<Fault> {
-  const cancels = new Set(
-    view.told.filter(({ call }) => call === "cancel" || call === "tombstone").map(({ name }) => name),
-  );
   for (const id of acceptedIn(view.told)) {
     const task = view.taskOf.get(id);
     if (task === undefined) continue;
     const fault = (text: string): Fault => ({ ids: [id], text: `${id} ${text}`, dueAt: task.dueAt });
-    if (task.state === "cancelled" && ![...namesOf(view, id)].some((name) => cancels.has(name)))
+    if (task.state === "cancelled" && !callsOn(view, id).some(isCancel))
       yield fault("is cancelled, and nobody asked for it");
     if (task.state === "scheduled" || task.state === "running") yield fault(`has not ended: ${task.state}`);
     const hasFired = task.attempts > 0 && (view.seenOf.has(id) || view.attemptsOf.has(id));
     if (!hasFired && task.state !== "cancelled" && task.state !== "paused") yield fault(`never fired: ${task.state}`);
   }
+}
+
+function isCancel({ call }: Told): boolean {
+  return call === "cancel" || call === "tombstone";
 }
 
 /**

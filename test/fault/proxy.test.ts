@@ -100,7 +100,7 @@ async function connectThrough(): Promise<Through> {
     const socket = connect(proxy.port, "127.0.0.1");
     socket.on("error", () => undefined);
     onTestFinished(() => void socket.destroy());
-    await once(socket, "connect");
+    await new Promise<void>((resolve) => socket.once("connect", resolve).once("close", () => resolve()));
     return socket;
   };
   const echo = async (socket: Socket, text: string): Promise<string> => {

@@ -87,6 +87,7 @@ export class Rig {
   async promoteStaleReplica(staleMs: number, wait: (ms: number) => Promise<void>): Promise<void> {
     const master = this.#redis;
     const replica = await startRedis();
+    await redisCommand(master.url, "CONFIG", "SET", "repl-diskless-sync-delay", "0");
     await redisCommand(replica.url, "REPLICAOF", "127.0.0.1", String(master.port));
     const deadline = performance.now() + replicaReadyMsMax;
     while (!(await redisCommand(replica.url, "INFO", "replication")).includes("master_link_status:up")) {

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { deathsOf, outagesOf } from "./allowance.ts";
 import { inject } from "./faults.ts";
-import { readHeld, untilSettled } from "./held.ts";
+import { readHeld, rowsOf, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Happening, type Histories } from "./history.ts";
 import { hostNow } from "./host-clock.ts";
 import { Load } from "./load.ts";
@@ -27,6 +27,8 @@ export interface Verdict {
   /** Faults injected, by kind. */
   readonly faults: Readonly<Record<string, number>>;
   readonly stalledMs: number;
+  /** Of the API: how many calls had no answer or one of the 5xx, and how long answers took. */
+  readonly answers: { readonly failedCount: number; readonly p99Ms: number };
   readonly tally: Tally;
 }
 
@@ -49,7 +51,8 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
   await settle(rig).catch((error: unknown) => violations.push(String(error)));
   await stalls.stop();
   const histories: Histories = { told: caller.told, seen: receivers.seen, ...(await readHeld(rig.postgres.url)) };
-  const bounds = { ...boundsOf(rig, happenings), stalls: stalls.spans };
+  const stood = stalls.spans;
+  const bounds = { ...boundsOf(rig, happenings), stalls: stood, heldBack: await ofBadOrigin(rig) };
   violations.push(...brokenPromises(histories, bounds), ...[...rig.members.values()].flatMap(({ crashes }) => crashes));
   violations.push(...(await unbalanced(rig)));
   return {
@@ -58,7 +61,8 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
     callCount: caller.told.length,
     requestCount: histories.seen.length,
     faults: counted(plan.steps),
-    stalledMs: Math.round(stalls.spans.reduce((sum, { from, to }) => sum + to - from, 0)),
+    stalledMs: Math.round(stood.reduce((sum, { from, to }) => sum + to - from, 0)),
+    answers: answersOf(histories),
     tally: tally(histories, bounds, happenings),
   };
 }
@@ -101,6 +105,12 @@ function boundsOf(rig: Rig, happenings: readonly Happening[]): Bounds {
   };
 }
 
+/** Its cap, or its breaker, may hold them back. */
+async function ofBadOrigin({ postgres, receivers }: Rig): Promise<Set<string>> {
+  const text = "select id from lapse.tasks where starts_with(url, $1)";
+  return new Set((await rowsOf<{ id: string }>(postgres.url, text, [receivers.badUrl])).map(({ id }) => id));
+}
+
 async function unbalanced({ caller }: Rig): Promise<string[]> {
   let body = "no answer";
   const audited = until(async () => {
@@ -112,6 +122,14 @@ async function unbalanced({ caller }: Rig): Promise<string[]> {
     () => [],
     () => [`the audit does not balance: ${body}`],
   );
+}
+
+function answersOf({ told }: Histories): Verdict["answers"] {
+  const took = told.map(({ askedAt, answeredAt }) => answeredAt - askedAt).toSorted((one, other) => one - other);
+  return {
+    failedCount: told.filter(({ status }) => status === null || status >= 500).length,
+    p99Ms: Math.round(took[Math.floor(took.length * 0.99)] ?? 0),
+  };
 }
 
 function counted(steps: readonly Step[]): Record<string, number> {

@@ -2,18 +2,20 @@
 
 import { Client } from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
+import { merge } from "./allowance.ts";
 import type { Span } from "./history.ts";
 import { hostNow } from "./host-clock.ts";
 
 const lookEveryMs = 20;
-/** Shorter gaps are a busy event loop's own. */
-const gapMsMin = 100;
+/** A timer that is this much late, on a process that does little, waited for a processor. */
+const lateMsMin = 20;
 const commitEveryMs = 250;
-const commitMsMin = 100;
+/** A commit takes a few ms on any disk that has nothing else to do. */
+const commitMsMin = 50;
 
 /** Watches until `stop`. */
 export class Stalls {
-  readonly spans: Span[] = [];
+  readonly #spans: Span[] = [];
   readonly #databaseUrl: string;
   #isStopped = false;
   #commits: Promise<void> | null = null;
@@ -24,11 +26,17 @@ export class Stalls {
     this.#databaseUrl = databaseUrl;
   }
 
+  /** In order, and none twice. */
+  get spans(): Span[] {
+    return merge(this.#spans);
+  }
+
   start(): this {
     let lookedAt = hostNow();
     this.#looks = setInterval(() => {
       const now = hostNow();
-      if (now - lookedAt > lookEveryMs + gapMsMin) this.spans.push({ from: lookedAt, to: now });
+      const expectedAt = lookedAt + lookEveryMs;
+      if (now - expectedAt > lateMsMin) this.#spans.push({ from: expectedAt, to: now });
       lookedAt = now;
     }, lookEveryMs);
     this.#commits = this.#commit();
@@ -60,7 +68,7 @@ export class Stalls {
     const from = hostNow();
     await client.query("insert into public.stall_probe values (now())");
     const to = hostNow();
-    if (to - from > commitMsMin) this.spans.push({ from, to });
+    if (to - from > commitMsMin) this.#spans.push({ from, to });
     await sleep(commitEveryMs);
   }
 }

@@ -1,7 +1,7 @@
 // Owns telling a task's whole story: every call, answer, request, row and attempt, in the order of time.
 
 import type { Fault, HeldAttempt, HeldTask, Seen, Span, Told, View } from "./history.ts";
-import { namesOf } from "./told.ts";
+import { callsOn } from "./told.ts";
 
 interface Line {
   readonly at: number;
@@ -14,12 +14,12 @@ export function tellStory(view: View, { ids }: Fault): string {
 }
 
 function storyOf(view: View, id: string): string {
-  const names = namesOf(view, id);
-  const labels = new Set(view.told.filter(({ task }) => task?.id === id).flatMap(({ label }) => label ?? []));
-  const isOfTask = (told: Told): boolean =>
-    told.task?.id === id || names.has(told.name ?? "") || labels.has(told.label ?? "none");
+  const showing = view.toldOf.get(id) ?? [];
+  const labels = new Set(showing.flatMap(({ label }) => label ?? []));
+  const repeats = view.told.filter(({ label }) => label !== undefined && labels.has(label));
+  const calls = new Set([...showing, ...callsOn(view, id), ...repeats]);
   const lines = [
-    ...view.told.filter(isOfTask).flatMap(callLines),
+    ...[...calls].flatMap(callLines),
     ...(view.seenOf.get(id) ?? []).flatMap(requestLines),
     ...(view.attemptsOf.get(id) ?? []).flatMap(attemptLines),
     ...rowLines(view.taskOf.get(id)),

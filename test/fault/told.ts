@@ -18,10 +18,10 @@ export function isUnknown({ status }: Told): boolean {
   return status === null || status >= 500;
 }
 
-/** By what calls may have named the task: its id, its key. */
-export function namesOf({ taskOf }: View, id: string): Set<string> {
-  const key = taskOf.get(id)?.key;
-  return new Set(key === null || key === undefined ? [id] : [id, key]);
+/** The calls that named the task: its id, or its key, which may have been another task's before. */
+export function callsOn({ taskOf, callsNaming }: View, id: string): readonly Told[] {
+  const key = taskOf.get(id)?.key ?? null;
+  return [...(callsNaming.get(id) ?? []), ...(key === null ? [] : (callsNaming.get(key) ?? []))];
 }
 
 /** Tasks of which a caller was told that they are accepted. */

@@ -1,7 +1,10 @@
 // Owns the checks of who may call what: the key, its absence on loopback, and what gives web pages away.
 
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { createGate, isLoopbackHost, mayDo } from "../../src/http/access.ts";
+import { createApp } from "../../src/http/app.ts";
 import { ApiProblem } from "../../src/http/problem.ts";
 import { apiKey, confirmToken, knownApiKey, storedKey, stubParts } from "./stub-parts.ts";
 
@@ -168,4 +171,27 @@ describe("without a key, on loopback", () => {
     expect(await status(() => open.guard("GET", { host, "sec-fetch-site": "cross-site" }))).toBe(200);
     expect(await status(() => open.guard("POST", { host, "sec-fetch-site": "same-origin" }))).toBe(200);
   });
+});
+
+test("a client that leaves while its key is looked up is done with", async () => {
+  const { promise: isGone, resolve: gone } = Promise.withResolvers<void>();
+  const { promise: isAsked, resolve: asked } = Promise.withResolvers<void>();
+  const { promise: isDone, resolve: done } = Promise.withResolvers<number>();
+  const holder = async () => {
+    asked();
+    await isGone;
+    return { ...knownApiKey, scopes: ["admin" as const] };
+  };
+  const metrics = { ...stubParts().metrics, httpRequest: ({ status: answered }: { status: number }) => done(answered) };
+  const server = createServer(createApp(stubParts({ apiKeys: { ...apiKeys, holder }, metrics })));
+  server.on("connection", (socket) => socket.on("close", () => setImmediate(gone)));
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  client.write(
+    "POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{",
+  );
+  await isAsked;
+  client.destroy();
+  expect(await isDone).toBe(400);
+  await new Promise((resolve) => void server.close(resolve));
 });

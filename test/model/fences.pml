@@ -6,45 +6,31 @@
  * Other tasks change nothing here: rows share only their dispatchers, whose faults may come at any step anyway, and the key's place in the
  * unique index (progress.pml).
  */
-#define TASKS 2
-#define CONFIRMS
-#include "macros.pml"
+#define TASKS 1
 #include "world.pml"
 
-#define isBegun (task[0].attempts + task[1].attempts > 0)
-#define isKeyFree(t) (!isLive(1 - (t)))
-#define mayTake(d, t) true
-#define taken(d, t) skip
+#define isKeyFree(t) true
+#define mayTake(t) true
 #define settled(t) skip
-#define forget(d) skip
+#define ended(t) skip
 
 #include "store.pml"
 #include "dispatch.pml"
 #include "callers.pml"
-
-/* acceptor.ts. A flush whose answer is lost is sent again as it is: its ids make that harmless. */
-proctype Acceptor(byte t) {
-end:
-  atomic { mayInsert(t) && (t == 0 || task[0].state != absent) ->
-    insertTask(t);
-    if
-    :: task[t].isAtMostOnce = true
-    :: skip
-    fi
-  }
-}
+#include "calls.pml"
 
 init {
-  byte d, t, n;
+  byte d, n;
   atomic {
-    for (t : 0 .. TASKS - 1) {
-      run Acceptor(t);
-      run Clock(t);
-      run Canceller(t);
-      for (n : 1 .. ATTEMPTS) { run Firing(t, n); run Receiver(t, n) }
-      for (d : 0 .. DISPATCHERS - 1) { run Lane(d, t); run Healer(d, t) }
-    }
-    for (d : 0 .. DISPATCHERS - 1) { run LeaseThread(d); run Undertaker(d); run Crash(d) }
-    d = 0; t = 0; n = 0
+    insertTask(0);
+    if
+    :: task[0].isAtMostOnce = true
+    :: skip
+    fi;
+    run Clock(0);
+    run Canceller(0);
+    for (n : 1 .. ATTEMPTS) { run Firing(0, n); run Receiver(0, n) }
+    for (d : 0 .. DISPATCHERS - 1) { run Lane(d, 0); run Healer(d, 0); run LeaseThread(d); run Undertaker(d); run Crash(d) }
+    d = 0; n = 0
   }
 }

@@ -3,17 +3,13 @@
  * locks the row, looks at it as it stands then, and commits all or nothing. A statement over many rows is many steps here, one a row:
  * no row's outcome depends on another's, so every run of the service is among the model's.
  *
- * Guards are written as the SQL has them; a mutation (test/model/model.test.ts) takes one out. Each promise of design.md, section 2, is an
+ * Guards are written as the SQL has them (test/model/mutations.ts takes out one at a time). Each promise of design.md, section 2, is an
  * assertion of its own, next to the change that could break it, and never made of the guard that it checks.
  */
 
 /* ---- accept.ts: `on conflict do nothing` on the unique index of the live keys ---- */
 
-#ifdef NO_UNIQUE_KEY
-#define mayInsert(t) (task[t].state == absent)
-#else
 #define mayInsert(t) (task[t].state == absent && isKeyFree(t))
-#endif
 
 inline insertTask(t) {
   assert(isKeyFree(t)); /* P9: one live task a key */
@@ -22,16 +18,7 @@ inline insertTask(t) {
 
 /* ---- claims.ts ---- */
 
-#ifdef NO_CLAIM_STATE_GUARD
-#define isWaiting(t) (task[t].state != absent)
-#else
-#define isWaiting(t) (task[t].state == scheduled)
-#endif
-#ifdef NO_DUE_GUARD
-#define mayClaim(t) (isWaiting(t))
-#else
-#define mayClaim(t) (isWaiting(t) && task[t].isDue)
-#endif
+#define mayClaim(t) (task[t].state == scheduled && task[t].isDue)
 
 /* What a claim and a takeover have in common. The attempt starts when this commits. */
 inline beginAttempt(t, newOwner) {
@@ -43,16 +30,13 @@ inline beginAttempt(t, newOwner) {
   task[t].state = running;
   task[t].attempts = task[t].attempts + 1;
   task[t].owner = newOwner;
-  task[t].confirmRefused = false
+  task[t].confirmRefused = false;
+  isBegun = true
 }
 
 /* ---- settle.ts ---- */
 
-#ifdef NO_ATTEMPT_GUARD
-#define isCurrent(t, n) (task[t].state == running && task[t].owner == of(t, n).owner)
-#else
 #define isCurrent(t, n) (task[t].state == running && task[t].attempts == n && task[t].owner == of(t, n).owner)
-#endif
 
 /* src/task/settle.ts: retryWithin, tryAgain. */
 #define mayTryAgain(t, outcome) (task[t].attempts < ATTEMPTS && !(task[t].isAtMostOnce && outcome != neverLeft))
@@ -61,8 +45,11 @@ inline beginAttempt(t, newOwner) {
 inline settleAttempt(t, n) {
   if
   :: isCurrent(t, n) ->
-    assert(task[t].attempts == n); /* P5: an outcome of an older attempt changes nothing */
     recordAttempt(t);
+    if
+    :: of(t, n).result == refusedByAnswer && task[t].confirmedAttempt == n -> task[t].confirmedAttempt = 0
+    :: else
+    fi;
     if
     :: task[t].confirmRefused || (task[t].cancelRequested && of(t, n).result != delivered) -> endTask(t, cancelled)
     :: else ->
@@ -71,10 +58,6 @@ inline settleAttempt(t, n) {
       :: of(t, n).result != delivered && mayTryAgain(t, of(t, n).result) -> waitAgain(t, false)
       :: else -> endTask(t, failed)
       fi
-    fi;
-    if
-    :: of(t, n).result == refusedByAnswer && task[t].confirmedAttempt == n -> task[t].confirmedAttempt = 0
-    :: else
     fi
   :: else
   fi
@@ -91,7 +74,15 @@ inline endTask(t, endedAs) {
   assert(endedAs != cancelled || !isActing(t)); /* P4: of a cancel and a confirm one wins */
   assert(endedAs == cancelled || !hasDeclined(t)); /* P4: where a receiver was told not to act, the task ends cancelled */
   task[t].state = endedAs;
-  task[t].owner = NOBODY
+  /* What an ended row still says matters to nobody here: alike, so that fewer states are told apart. */
+  task[t].attempts = 0;
+  task[t].owner = NOBODY;
+  task[t].isDue = false;
+  task[t].cancelRequested = false;
+  task[t].confirmedAttempt = 0;
+  task[t].confirmRefused = false;
+  task[t].recorded = 0;
+  ended(t)
 }
 
 inline waitAgain(t, due) {
@@ -103,11 +94,7 @@ inline waitAgain(t, due) {
 /* ---- cancel.ts ---- */
 
 #define mayHit(t) (task[t].confirmedAttempt == 0 && !(task[t].state == running && task[t].cancelRequested))
-#ifdef NO_CANCEL_STATE_GUARD
-#define mayCancel(t) (task[t].state != absent && mayHit(t))
-#else
 #define mayCancel(t) (isLive(t) && mayHit(t))
-#endif
 
 /* A task that waits is cancelled; one in flight is told that no further attempt may follow. */
 inline cancelTask(t) {

@@ -1,6 +1,9 @@
 /* Owns the state of the world: what Postgres holds, what dispatchers remember of their calls, and what receivers know. */
 
-#define ATTEMPTS 2 /* retry.maxAttempts */
+/* retry.maxAttempts: 2, or 3 for the long run. */
+#ifndef ATTEMPTS
+#define ATTEMPTS 2
+#endif
 #define DISPATCHERS 2
 #define LIVES 3 /* identities of a dispatcher: the first, one after its crash, one after it was declared dead alive */
 #define NOBODY 0
@@ -16,7 +19,7 @@ typedef Row {
   unsigned confirmedAttempt : 2;
   bool confirmRefused;
   bool isAtMostOnce;
-  unsigned recorded : 3; /* lapse.attempts: bit n is the row of attempt n */
+  unsigned recorded : 4; /* lapse.attempts: bit n is the row of attempt n */
   bool hasLeft /* no column: bytes of this at-most-once task were written */
 }
 Row task[TASKS];
@@ -38,8 +41,8 @@ typedef Attempt {
 Attempt attempt[TASKS * ATTEMPTS];
 #define of(t, n) attempt[(t) * ATTEMPTS + (n) - 1]
 #define current(t) of(t, task[t].attempts)
-#define isActing(t) (of(t, 1).receiver == acting || of(t, 2).receiver == acting)
-#define hasDeclined(t) (of(t, 1).receiver == declined || of(t, 2).receiver == declined)
+#define isActing(t) (of(t, 1).receiver == acting || of(t, 2).receiver == acting || of(t, ATTEMPTS).receiver == acting)
+#define hasDeclined(t) (of(t, 1).receiver == declined || of(t, 2).receiver == declined || of(t, ATTEMPTS).receiver == declined)
 
 /*
  * Identities: a dispatcher has a new one at each start, and after each death. lapse.dispatchers keeps the dead apart for good.
@@ -47,8 +50,9 @@ Attempt attempt[TASKS * ATTEMPTS];
  */
 byte life[DISPATCHERS];
 bool isDead[1 + DISPATCHERS * LIVES];
-bool hasCrashed[DISPATCHERS];
 #define identity(d, l) (1 + (d) * LIVES + (l))
 #define self(d) identity(d, life[d])
 #define dispatcherOf(o) (((o) - 1) / LIVES)
-#define hasDiedAlive(d) (life[d] > (hasCrashed[d] -> 1 : 0))
+
+/* A task was claimed: from then on the dispatchers can be told apart. */
+bool isBegun;

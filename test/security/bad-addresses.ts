@@ -38,7 +38,7 @@ export const ipv6Blocks: readonly (readonly [first: string, last: string])[] = [
 /** What is known from attacks, beside the blocks' ends. */
 export const knownIpv4 = ["127.0.0.1", "127.0.0.2", "10.0.0.1", "169.254.169.254", "192.168.1.1", "100.100.100.200"];
 export const knownIpv6 =
-  "::1 ::ffff:0:7f00:1 64:ff9b:1::7f00:1 100::1 100:0:0:1::1 fe80::5efe:7f00:1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1".split(
+  "::1 ::127.0.0.1 ::ffff:0:7f00:1 2002:7f00:1:: 64:ff9b:1::7f00:1 100::1 100:0:0:1::1 fe80::5efe:7f00:1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1".split(
     " ",
   );
 

@@ -84,7 +84,10 @@ describe("a URL to a bad address", () => {
     const urls = [...urlsTo([...hostsOfBadAddresses, ...otherHosts]), ...schemes];
     const tasks = await fire(urls);
     expect(tasks.map(({ url }) => url).toSorted()).toEqual(urls.toSorted());
-    expectBlocked(tasks, /^egress_blocked: /);
+    expectBlocked(tasks, /^(egress_blocked: |The URL must )/);
+    const literal = tasks.filter(({ url }) => URL.canParse(url) && /^https?:\/\/[^@]*$/.test(url));
+    expect(literal.length).toBeGreaterThanOrEqual(hostsOfBadAddresses.length);
+    expectBlocked(literal, /^egress_blocked: /);
   });
 });
 
@@ -130,6 +133,17 @@ describe("ports", () => {
     const { status } = await service.api.post("/v1/tasks", { url: `https://shop.example:${port}/`, delay: "1h" });
     expect(status).toBe(201);
   });
+});
+
+test("with LAPSE_NAT64=decode an address behind a NAT64 is judged by the IPv4 address within", async () => {
+  const config = { privateTargets: { allow: "none" }, nat64: "decode", role: "api" } as const;
+  const decoding = await startTestService({ redis: "away", config });
+  const statusOf = async (url: string): Promise<number> =>
+    (await decoding.api.post("/v1/tasks", { url, delay: "1h" })).status;
+  expect(await statusOf("https://[64:ff9b::8.8.8.8]/")).toBe(201);
+  expect(await statusOf("https://[64:ff9b::10.0.0.1]/")).toBe(422);
+  expect((await service.api.post("/v1/tasks", { url: "https://[64:ff9b::8.8.8.8]/", delay: "1h" })).status).toBe(422);
+  await decoding.stop();
 });
 
 test("the trap catches what gets through: each form leads to loopback where it is allowed", async () => {

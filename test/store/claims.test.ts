@@ -106,7 +106,7 @@ describe("a claim", () => {
 describe("a task found later than its misfire grace", () => {
   test("ends missed, without an attempt", async () => {
     const id = await store.insert({ dueInMs: -5_000, misfire_grace_ms: 1_000 });
-    expect(await claim(database, owner, [id])).toEqual({ claimed: [], missed: [id] });
+    expect(await claim(database, owner, [id])).toEqual({ claimed: [], ended: [id] });
     const row = await store.read(id);
     expect(row).toMatchObject({ state: "missed", attempts: 0, owner: null, lateness_ms: null });
     expect(row.finished_at).not.toBeNull();
@@ -125,7 +125,7 @@ describe("a task found later than its misfire grace", () => {
 
   test("is judged anew once its due time was set again", async () => {
     const id = await store.insert({ dueInMs: -5_000, misfire_grace_ms: 1_000, attempts: 1, attempts_at_due: 1 });
-    expect((await claim(database, owner, [id])).missed).toEqual([id]);
+    expect((await claim(database, owner, [id])).ended).toEqual([id]);
   });
 });
 

@@ -38,6 +38,7 @@ const firstAttempt: ClaimedTask = {
   reschedules: 0,
   maxReschedules: null,
   traceparent: null,
+  damage: null,
 };
 const lastAttempt: ClaimedTask = { ...firstAttempt, attempt: 10 };
 const atMostOnce: ClaimedTask = { ...firstAttempt, delivery: "at-most-once" };

@@ -30,6 +30,7 @@ export function claimedTask(fields: Partial<ClaimedTask> = {}): ClaimedTask {
     reschedules: 0,
     maxReschedules: null,
     traceparent: null,
+    damage: null,
     ...fields,
   };
 }

@@ -142,19 +142,20 @@ describe("without a connection nothing was sent", () => {
   });
 });
 
-describe("what may not be sent is blocked", () => {
+describe("what can never be sent is unsendable", () => {
   test.each([
     [{ headers: { host: "other.example" } }, /The header "host" must not be set/],
     [{ headers: { "x-a": "a\r\nx-b: c" } }, /The header "x-a" must not hold/],
     [{ method: "TRACE" as HttpMethod }, /The method must be one of/],
     [{ body: { kind: "raw", text: "", contentType: "a\r\nb: c" } as const }, /The contentType must be/],
-    [{ url: "ftp://shop.example/" }, /^egress_blocked: shop\.example: the URL must be/],
-    [{ url: "nonsense" }, /^egress_blocked: the URL must be/],
-    [{ url: "http://user:secret@shop.example/" }, /^egress_blocked: shop\.example: the URL must not hold a user name/],
+    [{ url: "ftp://shop.example/" }, /^The URL must be/],
+    [{ url: "nonsense" }, /^The URL must be/],
+    [{ url: "http://user:secret@shop.example/" }, /^The URL must not hold a user name/],
+    [{ damage: "The task cannot be sent: its payload is not JSON" }, /payload/],
   ])("such as %j, which only SQL can have put there", async (fields, error) => {
     const asked = receiver.requests.length;
     const result = await send({ url: receiver.url, ...fields });
-    expect(result).toEqual({ kind: "blocked", error: expect.stringMatching(error) });
+    expect(result).toEqual({ kind: "unsendable", error: expect.stringMatching(error) });
     expect(JSON.stringify(result)).not.toContain("secret");
     expect(receiver.requests.length).toBe(asked);
   });
