@@ -95,19 +95,20 @@ function findOwnSpin(): string | null {
 
 function findOwnCompiler(): Compiler | null {
   const program = findOnPath("cc") ?? findOnPath("gcc") ?? findOnPath("clang");
-  return program === null ? findCachedCompiler() : { program, options: ["-O2"], libraries: [] };
+  return program === null ? findCachedCompiler() : { program, options: [], libraries: [] };
 }
 
 /** tcc looks for all it needs below /usr: it is told where they are instead. */
 function findCachedCompiler(): Compiler | null {
   const root = join(compilerFolder, "root");
-  const [library] = globSync(join(root, "usr/lib/*-linux-*"));
-  if (library === undefined) return null;
+  const [triplet] = globSync("*-linux-*", { cwd: join(root, "usr/lib") });
+  if (triplet === undefined) return null;
+  const library = join(root, "usr/lib", triplet);
   const include = join(root, "usr/include");
   // A script for linkers that names the C library of the system.
   const [libc] = /\S+\/libc\.so\.\d+/.exec(readFileSync(join(library, "libc.so"), "utf8")) ?? [];
   if (libc === undefined) return null;
-  const headers = [join(library, "tcc/include"), join(include, library.slice(library.lastIndexOf("/") + 1)), include];
+  const headers = [join(library, "tcc/include"), join(include, triplet), include];
   return {
     program: join(root, "usr/bin/tcc"),
     options: [`-B${join(library, "tcc")}`, "-nostdinc", ...headers.map((folder) => `-I${folder}`)],
@@ -125,8 +126,9 @@ function findCachedCompiler(): Compiler | null {
 /** The library for programs with threads: Node has some. */
 function findOwnFaketime(): string | null {
   const file = "faketime/libfaketimeMT.so.1";
-  const folders = ["/usr/lib/*", "/usr/lib", "/usr/local/lib", join(faketimeFolder, "root/usr/lib/*")];
-  return globSync(folders.map((folder) => join(folder, file)))[0] ?? null;
+  const folders = ["/usr/lib", "/usr/local/lib", join(faketimeFolder, "root/usr/lib")];
+  const libraries = folders.flatMap((cwd) => globSync([file, `*/${file}`], { cwd }).map((path) => join(cwd, path)));
+  return libraries[0] ?? null;
 }
 
 function findOnPath(name: string): string | null {

@@ -19,6 +19,9 @@ const crowdedLookMs = 1_000;
 const gridMs = 100;
 const looksPerGridPoint = 50;
 
+/** How a call ended: with an answer, with one that says that the origin cannot keep up (429, 502, 504), or with none. */
+export type Verdict = "answered" | "busy" | "unanswered";
+
 export type Change = "parked" | "resumed";
 
 /** How much of a lane's slots is taken, as one of its tasks asks for one more. */
@@ -41,8 +44,8 @@ interface Probing {
 
 export class Origin {
   readonly name: string;
-  /** The last calls, the newest last: whether each was answered. */
-  #answered: boolean[] = [];
+  /** How the last calls ended, the newest last. */
+  #verdicts: Verdict[] = [];
   #answeredAtMs = Number.NEGATIVE_INFINITY;
   /** When the first call began after which no answer came. */
   #silentSinceMs: number | null = null;
@@ -58,10 +61,10 @@ export class Origin {
     return this.#probing !== null;
   }
 
-  /** Of its last 20 calls most were not answered. */
+  /** Most of its last 20 calls found it away or busy. */
   get isFailing(): boolean {
-    const failed = this.#answered.filter((isAnswered) => !isAnswered).length;
-    return this.#answered.length === callsJudged && failed > callsJudged / 2;
+    const failed = this.#verdicts.filter((verdict) => verdict !== "answered").length;
+    return this.#verdicts.length === callsJudged && failed > callsJudged / 2;
   }
 
   /** When the next probe may go. */
@@ -78,13 +81,13 @@ export class Origin {
   }
 
   /** An answer of any status shows that the origin is there. */
-  ended(isAnswered: boolean, { beganAtMs, nowMs }: { beganAtMs: number; nowMs: number }): Change | null {
-    this.#answered.push(isAnswered);
-    if (this.#answered.length > callsJudged) this.#answered.shift();
-    if (isAnswered) return this.#sawAnswer(nowMs);
+  ended(verdict: Verdict, { beganAtMs, nowMs }: { beganAtMs: number; nowMs: number }): Change | null {
+    this.#verdicts.push(verdict);
+    if (this.#verdicts.length > callsJudged) this.#verdicts.shift();
+    if (verdict !== "unanswered") return this.#sawAnswer(nowMs);
     this.#silentSinceMs ??= beganAtMs;
     if (this.#probing !== null) return this.#sawProbeFail(this.#probing, { beganAtMs, nowMs });
-    const isSilent = this.#answered.length === callsJudged && !this.#answered.includes(true);
+    const isSilent = this.#verdicts.length === callsJudged && this.#verdicts.every((one) => one === "unanswered");
     if (!isSilent || nowMs - this.#silentSinceMs < parkAfterMs) return null;
     this.#probing = { intervalMs: probeMsMin, atMs: nowMs + probeMsMin, sentAtMs: null };
     return "parked";
@@ -108,7 +111,7 @@ export class Origin {
     this.#look = { atMs: 0, count: 0 };
     if (this.#probing === null) return null;
     this.#probing = null;
-    this.#answered = [];
+    this.#verdicts = [];
     return "resumed";
   }
 

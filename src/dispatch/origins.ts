@@ -4,10 +4,13 @@
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { AttemptResult } from "../task/attempt-result.ts";
-import { type Change, Origin } from "./origin.ts";
+import { type Change, Origin, type Verdict } from "./origin.ts";
 
 /** Origins remembered; those not called for longest are forgotten, and start anew as unknown. */
 const originsMax = 10_000;
+
+/** Too Many Requests, Bad Gateway, Gateway Timeout. */
+const busyStatuses: ReadonlySet<number> = new Set([429, 502, 504]);
 
 export interface OriginsParts {
   /** The monotonic clock, in ms. */
@@ -46,9 +49,9 @@ export class Origins {
 
   /** A call to the origin has ended. Null: nothing was sent, or its end says nothing about the receiver. */
   ended(origin: Origin, result: AttemptResult | null, beganAtMs: number): void {
-    const isAnswered = result === null ? null : wasAnswered(result);
-    if (isAnswered === null) return;
-    const change = origin.ended(isAnswered, { beganAtMs, nowMs: this.nowMs });
+    const verdict = result === null ? null : verdictOf(result);
+    if (verdict === null) return;
+    const change = origin.ended(verdict, { beganAtMs, nowMs: this.nowMs });
     const isKnown = this.#known.get(origin.name) === origin;
     if (isKnown && (origin.isParked || origin.isFailing)) this.#troubled.add(origin);
     else this.#troubled.delete(origin);
@@ -75,23 +78,23 @@ export class Origins {
 }
 
 /** Null: the receiver was not asked, or the call was broken off here. */
-function wasAnswered({ kind }: AttemptResult): boolean | null {
-  switch (kind) {
+function verdictOf(result: AttemptResult): Verdict | null {
+  switch (result.kind) {
     case "answered":
-      return true;
+      return busyStatuses.has(result.status) ? "busy" : "answered";
     case "timed-out":
     case "reset":
     case "refused":
-      return false;
+      return "unanswered";
     case "blocked":
     case "unsendable":
     case "lost":
       return null;
     default:
-      return unreachable(kind);
+      return unreachable(result);
   }
 }
 
-function unreachable(kind: never): never {
-  throw new Error(`An attempt cannot come to ${JSON.stringify(kind)}`);
+function unreachable(result: never): never {
+  throw new Error(`An attempt cannot come to ${JSON.stringify(result)}`);
 }

@@ -66,8 +66,8 @@ let armed: ArmedFailpoint | null = null;
 let passes = 0;
 
 /** Arms one, before the service starts. */
-export function armFailpoint(failpoint: ArmedFailpoint): void {
-  armed = failpoint;
+export function armFailpoint(wanted: ArmedFailpoint): void {
+  armed = wanted;
 }
 
 /** Dies here where this failpoint is armed; else costs a comparison. */

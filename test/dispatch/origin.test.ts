@@ -1,7 +1,15 @@
 // Owns the facts about one origin: how much of a queue it may hold, and when its breaker opens and closes. Instants are given.
 
 import { describe, expect, test } from "vitest";
-import { callsJudged, type Occupancy, Origin, parkAfterMs, probeMsMax, probeMsMin } from "../../src/dispatch/origin.ts";
+import {
+  callsJudged,
+  type Occupancy,
+  Origin,
+  parkAfterMs,
+  probeMsMax,
+  probeMsMin,
+  type Verdict,
+} from "../../src/dispatch/origin.ts";
 
 const shared: Occupancy = { slots: 100, own: 0, silent: 0, isShared: true };
 
@@ -13,10 +21,10 @@ function origin(): Origin {
 function calls(
   at: Origin,
   count: number,
-  { answered = false, fromMs = 0, untilMs }: { answered?: boolean; fromMs?: number; untilMs?: number } = {},
+  { verdict = "unanswered", fromMs = 0, untilMs }: { verdict?: Verdict; fromMs?: number; untilMs?: number } = {},
 ): unknown[] {
   for (let i = 0; i < count; i += 1) at.began(fromMs);
-  return Array.from({ length: count }, () => at.ended(answered, { beganAtMs: fromMs, nowMs: untilMs ?? fromMs }));
+  return Array.from({ length: count }, () => at.ended(verdict, { beganAtMs: fromMs, nowMs: untilMs ?? fromMs }));
 }
 
 function parked(nowMs = parkAfterMs): Origin {
@@ -34,7 +42,7 @@ describe("an origin alone in its queue", () => {
 
   test("may use a tenth once most of its last 20 calls were not answered", () => {
     const failing = origin();
-    calls(failing, 10, { answered: true });
+    calls(failing, 10, { verdict: "answered" });
     calls(failing, 10);
     expect(failing.isFailing).toBe(false);
     calls(failing, 1);
@@ -47,10 +55,17 @@ describe("an origin alone in its queue", () => {
   test("may use every slot again once half of its last 20 calls were answered", () => {
     const failing = origin();
     calls(failing, 20);
-    calls(failing, 9, { answered: true });
+    calls(failing, 9, { verdict: "answered" });
     expect(failing.isFailing).toBe(true);
-    calls(failing, 1, { answered: true });
+    calls(failing, 1, { verdict: "answered" });
     expect(failing.isFailing).toBe(false);
+  });
+
+  test("is held to a tenth while it says that it cannot keep up, and is never parked for it", () => {
+    const busy = origin();
+    expect(calls(busy, 20, { verdict: "busy", untilMs: 2 * parkAfterMs }).filter(Boolean)).toEqual([]);
+    expect(busy.waitMs({ ...shared, own: 10, isShared: false }, 2 * parkAfterMs)).toBeGreaterThan(0);
+    expect(busy.isParked).toBe(false);
   });
 
   test("may hold one slot of few", () => {
@@ -71,7 +86,7 @@ describe("origins that share a queue", () => {
 
   test("are trusted with all of it for half a second after an answer", () => {
     const answering = origin();
-    calls(answering, 1, { answered: true, fromMs: 900, untilMs: 1_000 });
+    calls(answering, 1, { verdict: "answered", fromMs: 900, untilMs: 1_000 });
     expect(answering.waitMs({ ...shared, own: 80, silent: 80 }, 1_500)).toBeNull();
     expect(answering.waitMs({ ...shared, own: 80, silent: 80 }, 1_501)).toBeGreaterThan(0);
   });
@@ -100,7 +115,7 @@ describe("a breaker", () => {
     const young = origin();
     expect(calls(young, 19, { untilMs: 2 * parkAfterMs }).filter(Boolean)).toEqual([]);
     const limping = origin();
-    calls(limping, 1, { answered: true });
+    calls(limping, 1, { verdict: "answered" });
     expect(calls(limping, 19, { untilMs: 2 * parkAfterMs }).filter(Boolean)).toEqual([]);
   });
 
@@ -145,7 +160,7 @@ describe("a breaker", () => {
 
   test("closes at the first answer, with a clean record", () => {
     const dead = parked();
-    expect(calls(dead, 1, { answered: true, fromMs: 40_000, untilMs: 40_100 })).toEqual(["resumed"]);
+    expect(calls(dead, 1, { verdict: "answered", fromMs: 40_000, untilMs: 40_100 })).toEqual(["resumed"]);
     expect(dead.isParked).toBe(false);
     expect(dead.isFailing).toBe(false);
     expect(dead.waitMs({ ...shared, own: 99, silent: 99 }, 40_200)).toBeNull();

@@ -72,8 +72,8 @@ interface Ended {
 
 /** Tasks of one queue, all due at the same time, each with its damage set; resolves to how they ended. */
 async function fire(queue: string, sets: readonly string[]): Promise<Ended[]> {
-  const { api, service, hook } = flow;
-  const hooks = sets.map(() => hook());
+  const { api, service } = flow;
+  const hooks = sets.map(() => flow.hook());
   const tasks = hooks.map(({ url }) => ({ url, queue, delay: "1h", payload: { a: 1 }, retry: promptRetry }));
   const { items } = (await api.post("/v1/tasks/batch", { tasks })).as<{ items: { task: { id: string } }[] }>();
   const ids = items.map(({ task }) => task.id);

@@ -2,103 +2,29 @@
 
 import { expect, test } from "vitest";
 import {
-  brokenPromises,
-  type Bounds,
-  type Death,
-  type HeldAttempt,
-  type HeldTask,
-  type Histories,
-  type Seen,
-  seenRepeatedly,
-  type Told,
-} from "./history.ts";
-
-const dueAt = 1_000_000;
-const bounds: Bounds = { latenessMsMax: 2_000, deaths: [] };
-const task: HeldTask = {
-  id: "a",
-  queue: "default",
-  key: "order-a",
-  state: "succeeded",
   dueAt,
-  finishedAt: dueAt + 9,
-  attempts: 1,
-  attemptsBefore: 0,
-  maxAttempts: 10,
-  retryDelayMs: 500,
-  delivery: "at-least-once",
-  version: 3,
-  label: "call-a",
-};
-const accepted: Told = {
-  call: "accept",
-  name: "order-a",
-  status: 201,
-  task: { id: "a", state: "scheduled", nextAttemptAt: dueAt, attempts: 0, version: 1 },
-  askedAt: dueAt - 110,
-  firstAskedAt: dueAt - 110,
-  delayMs: 100,
-  answeredAt: dueAt - 100,
-  label: "call-a",
-};
-const cancelled: Told = {
-  ...accepted,
-  call: "cancel",
-  status: 200,
-  task: { ...told("cancelled"), attempts: 0, version: 2 },
-};
-const cancelNoted: Told = {
-  ...cancelled,
-  status: 202,
-  task: { ...told("running"), version: 2 },
-  answeredAt: dueAt + 3,
-};
-const said = { at: dueAt + 7, status: 200, rescheduleMs: null };
-const seen: Seen = { id: "a", attempt: 1, dueAt, arrivedAt: dueAt + 5, said };
-const attempt: HeldAttempt = {
-  taskId: "a",
-  number: 1,
-  startedAt: dueAt + 2,
-  finishedAt: dueAt + 9,
-  outcome: "succeeded",
-  status: 200,
-};
-const confirmed: Told = {
-  call: "confirm",
-  name: "a",
-  attempt: 1,
-  status: 200,
-  task: { ...told("running"), version: 3 },
-  askedAt: dueAt + 5,
-  answeredAt: dueAt + 6,
-};
-const lostAttempt: HeldAttempt = { ...attempt, outcome: "lost", status: null, finishedAt: dueAt + 11_000 };
-const secondAttempt: HeldAttempt = { ...attempt, number: 2, startedAt: dueAt + 11_000, finishedAt: dueAt + 11_009 };
-const death: Death = { at: dueAt + 50, until: dueAt + 50, takenOverBy: dueAt + 15_050, how: "killed" };
-const clean: Histories = { told: [accepted], seen: [seen], tasks: [task], attempts: [attempt] };
-/** Its dispatcher died after the receiver had answered, and another fired it again. */
-const takenOver: Histories = {
-  ...clean,
-  seen: [seen, { ...seen, attempt: 2, arrivedAt: dueAt + 11_003, said: { ...said, at: dueAt + 11_005 } }],
-  tasks: [{ ...task, attempts: 2, version: 4, finishedAt: dueAt + 11_009 }],
-  attempts: [lostAttempt, secondAttempt],
-};
-/** Its first attempt failed, and the second is due 500 ms after that. */
-const failed: HeldAttempt = { ...attempt, outcome: "failed", status: 500 };
-const retriedAt = dueAt + 509;
-const retried: Histories = {
-  ...clean,
-  seen: [
-    { ...seen, said: { ...said, status: 500 } },
-    { ...seen, attempt: 2, arrivedAt: retriedAt + 3, said: { ...said, at: retriedAt + 4 } },
-  ],
-  tasks: [{ ...task, attempts: 2, finishedAt: retriedAt + 9, version: 5 }],
-  attempts: [failed, { ...attempt, number: 2, startedAt: retriedAt, finishedAt: retriedAt + 9 }],
-};
-
-function told(state: string): NonNullable<Told["task"]> {
-  return { id: "a", state, nextAttemptAt: dueAt, attempts: 1, version: 3 };
-}
+  bounds,
+  task,
+  accepted,
+  cancelled,
+  cancelNoted,
+  said,
+  seen,
+  attempt,
+  confirmed,
+  secondAttempt,
+  death,
+  clean,
+  takenOver,
+  failed,
+  retriedAt,
+  retried,
+  told,
+  cancelledTask,
+  other,
+  promisesOf,
+} from "./hand-made.ts";
+import { brokenPromises, type Histories, seenRepeatedly, type Told } from "./history.ts";
 
 test("a task that was accepted, fired in time and recorded breaks no promise", () => {
   expect(brokenPromises(clean, bounds)).toEqual([]);
@@ -117,11 +43,6 @@ test("a task that was retried, taken over, cancelled or confirmed in time breaks
   expect(brokenPromises({ ...clean, told: [accepted, confirmed] }, bounds)).toEqual([]);
 });
 
-function cancelledTask(changes: Partial<HeldTask> = {}): HeldTask {
-  return { ...task, state: "cancelled", version: 2, ...changes };
-}
-
-const other: HeldTask = { ...task, id: "b", label: "call-b", finishedAt: dueAt + 5_000 };
 const faults: [string, string, Histories][] = [
   ["a task that is gone", "P1", { ...clean, tasks: [] }],
   ["an arrival before the due time", "P2", { ...clean, seen: [{ ...seen, arrivedAt: dueAt - 50 }] }],
@@ -168,7 +89,11 @@ const faults: [string, string, Histories][] = [
   ],
   ["a task that nobody cancelled", "P3", { ...clean, tasks: [{ ...task, state: "cancelled" }] }],
   ["a task that fired after its cancel", "P4", { ...clean, told: [accepted, cancelled], tasks: [cancelledTask()] }],
-  ["a task that is not cancelled after all", "P4", { ...clean, told: [accepted, cancelled] }],
+  [
+    "a task that is not cancelled after all",
+    "P4",
+    { ...clean, told: [accepted, { ...cancelled, task: told("cancelled"), answeredAt: dueAt + 600 }] },
+  ],
   [
     "a call that arrives after its cancel",
     "P4",
@@ -185,7 +110,19 @@ const faults: [string, string, Histories][] = [
     "P4",
     { ...clean, told: [accepted, cancelNoted], tasks: [{ ...task, state: "failed" }] },
   ],
-  ["a confirmed attempt that is cancelled", "P4", { ...clean, told: [accepted, confirmed, cancelled] }],
+  [
+    "a confirmed attempt that is cancelled",
+    "P4",
+    {
+      ...clean,
+      told: [
+        accepted,
+        confirmed,
+        { ...cancelled, task: { ...told("cancelled"), version: 4 }, answeredAt: dueAt + 600 },
+      ],
+      tasks: [cancelledTask({ version: 4 })],
+    },
+  ],
   [
     "a confirm after a cancel",
     "P4",
@@ -203,7 +140,15 @@ const faults: [string, string, Histories][] = [
     { ...clean, tasks: [{ ...task, attempts: 2 }], attempts: [attempt, { ...secondAttempt, startedAt: dueAt + 8 }] },
   ],
   ["an attempt that is lost while its owner lives", "P5", takenOver],
-  ["more attempts than allowed", "P6", { ...clean, tasks: [{ ...task, attempts: 1, maxAttempts: 0 }] }],
+  [
+    "more attempts than allowed",
+    "P6",
+    {
+      ...retried,
+      told: [accepted, { ...accepted, call: "change", action: "retry", name: "a", status: null, task: null }],
+      tasks: [{ ...task, attempts: 2, maxAttempts: 1 }],
+    },
+  ],
   [
     "a budget that began anew by itself",
     "P6",
@@ -353,7 +298,3 @@ test("a fault comes with its task's whole story, in the order of time, and with 
   expect(order).not.toContain(-1);
   expect(order).toEqual(order.toSorted((one, another) => one - another));
 });
-
-function promisesOf(broken: readonly string[]): string[] {
-  return [...new Set(broken.map((fault) => fault.split(" ")[0] ?? ""))];
-}

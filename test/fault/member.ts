@@ -1,5 +1,6 @@
 // Owns one Lapse process of a fault world, with a network of its own to each server, and the record of when it could work.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { faketimeEnv } from "../../scripts/setup/test-tools.ts";
 import { type LapseProcess, startLapse } from "../support/process.ts";
 import type { Span } from "./history.ts";
@@ -10,6 +11,8 @@ export type Clock = "right" | "ahead" | "behind";
 
 const clockOffsets = { right: null, ahead: "+1h", behind: "-1h" } as const;
 const logLinesKept = 400;
+const startMsMax = 60_000;
+const restartMs = 250;
 
 /** Why it was away, from a dispatcher's tasks' point of view. */
 export interface Absence extends Span {
@@ -64,23 +67,20 @@ export class Member {
     return [...this.#lines, ...(this.#process?.lines ?? [])];
   }
 
+  /** As a supervisor does: again where it ends before it listens, since a server is away. */
   async start(clock: Clock = "right"): Promise<void> {
-    const { databaseUrl, redisUrl, role, folder } = this.#options;
-    const offset = clockOffsets[clock];
-    const started = await startLapse({
-      env: {
-        DATABASE_URL: withPort(databaseUrl, this.postgres.port),
-        REDIS_URL: withPort(redisUrl, this.redis.port),
-        LAPSE_ROLE: role,
-        LAPSE_ALLOW_PRIVATE_TARGETS: "true",
-        ...(offset === null ? {} : faketimeEnv(offset)),
-      },
-      ...(folder === undefined ? {} : { folder }),
-    });
-    this.#process = started;
-    void started.exited.then(({ code, signal }) => {
-      if (this.#process === started) this.crashes.push(`${this.name} ended by itself: ${code ?? signal}`);
-    });
+    const deadlineMs = performance.now() + startMsMax;
+    for (;;) {
+      try {
+        const started = await this.#startOnce(clock);
+        this.#process = started;
+        void this.#noteCrash(started);
+        return;
+      } catch (error) {
+        if (performance.now() > deadlineMs) throw error;
+        await sleep(restartMs);
+      }
+    }
   }
 
   /** Does `work` while the process is down or cut off; it can work again when that is done. */
@@ -119,6 +119,26 @@ export class Member {
   async close(): Promise<void> {
     await this.kill();
     await Promise.all([this.postgres.close(), this.redis.close()]);
+  }
+
+  #startOnce(clock: Clock): Promise<LapseProcess> {
+    const { databaseUrl, redisUrl, role, folder } = this.#options;
+    const offset = clockOffsets[clock];
+    return startLapse({
+      env: {
+        DATABASE_URL: withPort(databaseUrl, this.postgres.port),
+        REDIS_URL: withPort(redisUrl, this.redis.port),
+        LAPSE_ROLE: role,
+        LAPSE_ALLOW_PRIVATE_TARGETS: "true",
+        ...(offset === null ? {} : faketimeEnv(offset)),
+      },
+      ...(folder === undefined ? {} : { folder }),
+    });
+  }
+
+  async #noteCrash(started: LapseProcess): Promise<void> {
+    const { code, signal } = await started.exited;
+    if (this.#process === started) this.crashes.push(`${this.name} ended by itself: ${code ?? signal}`);
   }
 
   /** From here on its end is our doing. */

@@ -99,12 +99,13 @@ test.each(families)("every promise holds while $name", { timeout }, async (famil
   const verdict = await expectKept({ seed, lastsMs, ratePerSecond, delayMsMax: 3_000, steps: family.steps });
   if (!isWithTakeover) expect(verdict.tally.duplicates).toEqual({});
   if (!areCallersUnharmed) return;
-  expect(verdict.answers.failedCount).toBe(0);
+  expect(verdict.answers.failedAcceptCount).toBe(0);
   expect(verdict.answers.p99Ms).toBeLessThan(answerMsMax);
 });
 
 test.runIf(isLong)("every promise holds under a random plan", { timeout }, async () => {
-  await expectKept(randomPlan(seed, randomPlanMs, ratePerSecond));
+  const verdict = await expectKept(randomPlan(seed, randomPlanMs, ratePerSecond));
+  expect(verdict.taskCount).toBeGreaterThan(0);
 });
 
 async function expectKept(plan: Plan): Promise<Verdict> {
@@ -122,7 +123,7 @@ async function expectKept(plan: Plan): Promise<Verdict> {
       );
   });
   const verdict = await runPlan(rig, plan);
-  expect(verdict.violations, JSON.stringify(verdict.tally)).toEqual([]);
+  expect(verdict.violations).toEqual([]);
   expect(verdict.tally.duplicates).not.toHaveProperty("unexplained");
   return verdict;
 }

@@ -131,19 +131,22 @@ class Proxy implements FaultProxy {
   /** Pieces go one after the other, each through whatever the network is when it comes to it. */
   #carry(link: Link, from: Socket, to: Socket): void {
     const watch = from === link.far && this.#protocol === "postgres" ? new WriteWatch() : null;
-    let last = Promise.resolve();
+    let last: Promise<unknown> = Promise.resolve();
+    const passOn = async (piece: Buffer, isWrite: boolean): Promise<void> => {
+      await last;
+      if (await this.#pass(link, piece, isWrite)) to.write(piece);
+      from.resume();
+    };
+    const endOnceIdle = async (): Promise<void> => {
+      await last;
+      if (!link.isDead) to.end();
+    };
     from.on("data", (piece: Buffer) => {
       from.pause();
-      const isWrite = watch?.saw(piece) ?? false;
-      last = last.then(async () => {
-        if (await this.#pass(link, piece, isWrite)) to.write(piece);
-        from.resume();
-      });
+      last = passOn(piece, watch?.saw(piece) ?? false);
     });
     from.on("end", () => {
-      last = last.then(() => {
-        if (!link.isDead) to.end();
-      });
+      last = endOnceIdle();
     });
   }
 

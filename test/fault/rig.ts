@@ -117,7 +117,7 @@ async function redisCommand(url: string, ...words: string[]): Promise<string> {
   client.on("error", () => undefined);
   await client.connect();
   try {
-    return String(await client.sendCommand(words));
+    return (await client.sendCommand(words)) as unknown as string;
   } finally {
     client.destroy();
   }

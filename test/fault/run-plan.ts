@@ -10,6 +10,7 @@ import { Load } from "./load.ts";
 import { type Plan, randomOf, type Step } from "./plan.ts";
 import type { Rig } from "./rig.ts";
 import { Stalls } from "./stalls.ts";
+import { isUnknown } from "./told.ts";
 import { type Tally, tally } from "./tally.ts";
 import { until } from "./until.ts";
 
@@ -27,9 +28,17 @@ export interface Verdict {
   /** Faults injected, by kind. */
   readonly faults: Readonly<Record<string, number>>;
   readonly stalledMs: number;
-  /** Of the API: how many calls had no answer or one of the 5xx, and how long answers took. */
-  readonly answers: { readonly failedCount: number; readonly p99Ms: number };
+  readonly answers: Answers;
   readonly tally: Tally;
+}
+
+/** How the API answered. */
+export interface Answers {
+  /** Calls without an answer, or with one of the 5xx. */
+  readonly failedCount: number;
+  /** Of those, accepts that join a flush: they need no connection of their own. */
+  readonly failedAcceptCount: number;
+  readonly p99Ms: number;
 }
 
 export interface Watcher {
@@ -124,10 +133,13 @@ async function unbalanced({ caller }: Rig): Promise<string[]> {
   );
 }
 
-function answersOf({ told }: Histories): Verdict["answers"] {
+function answersOf({ told }: Histories): Answers {
   const took = told.map(({ askedAt, answeredAt }) => answeredAt - askedAt).toSorted((one, other) => one - other);
+  const failed = told.filter(isUnknown);
   return {
-    failedCount: told.filter(({ status }) => status === null || status >= 500).length,
+    failedCount: failed.length,
+    failedAcceptCount: failed.filter(({ call, idempotencyKey }) => call === "accept" && idempotencyKey === undefined)
+      .length,
     p99Ms: Math.round(took[Math.floor(took.length * 0.99)] ?? 0),
   };
 }

@@ -191,6 +191,19 @@ describe("several processes", () => {
     expect(performance.now() - revokedAt).toBeLessThan(revokedMsMax);
     await there.close();
   });
+
+  test("let admins alone read the metrics of a dispatcher that other machines reach", async () => {
+    const { databaseUrl } = flow.service;
+    const config = { role: "dispatcher", host: "0.0.0.0" } as const;
+    const dispatcher = await startTestService({ databaseUrl, redis: "away", config });
+    const [admin, reader] = [await holderOf("admin"), await holderOf("tasks:read")];
+    const metricsAs = async (secret: string): Promise<number> =>
+      (await dispatcher.api.get("/metrics", { authorization: `Bearer ${secret}` })).status;
+    expect([await metricsAs(admin.secret), await metricsAs(reader.secret), await metricsAs("none")]).toEqual([
+      200, 403, 401,
+    ]);
+    await dispatcher.stop();
+  });
 });
 
 describe("without LAPSE_API_KEY, on loopback", () => {

@@ -3,7 +3,10 @@
 proctype Clock(byte t) {
 end:
   do
-  :: atomic { task[t].state == scheduled && !task[t].isDue -> task[t].isDue = true }
+  :: atomic { task[t].state == scheduled && !task[t].isDue ->
+      task[t].isDue = true;
+      printf("task %d: is due\n", t)
+    }
   od
 }
 

@@ -85,3 +85,11 @@ end:
     printf("dispatcher %d is declared dead, and lives\n", d)
   }
 }
+
+/* lease-thread.ts: one that was declared dead cannot renew, and goes on under a new identity. */
+proctype LeaseThread(byte d) {
+end:
+  do
+  :: atomic { isDead[self(d)] -> life[d] = life[d] + 1 }
+  od
+}

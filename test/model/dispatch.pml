@@ -58,14 +58,6 @@ inline writeOutcome(t, n) {
   fi
 }
 
-/* lease-thread.ts: one that was declared dead cannot renew, and goes on under a new identity. */
-proctype LeaseThread(byte d) {
-end:
-  do
-  :: atomic { isDead[self(d)] -> life[d] = life[d] + 1 }
-  od
-}
-
 /* A crash, once; the next process follows at once. The old lease lapses by and by: it may as well have lapsed by now. */
 proctype Crash(byte d) {
   byte i;

@@ -2,9 +2,9 @@
  * What must never happen to a task, whatever the index says: it may name the task at any time, so that whatever Redis loses, repeats or
  * makes up is among the runs without a model of it.
  *
- * One task, 2 dispatchers that crash once each and are declared dead alive once each, a receiver that asks before it acts, a canceller.
- * Other tasks change nothing here: rows share only their dispatchers, whose faults may come at any step anyway, and the key's place in the
- * unique index (progress.pml).
+ * 1 task, 2 dispatchers that crash once each and are declared dead alive once each, receivers that ask before they act, a canceller. Other
+ * tasks change nothing here: a row shares with others only its dispatchers, whose faults may come at any step anyway, and the key's place
+ * in the unique index. Two tasks beside each other are in progress.pml.
  */
 #define TASKS 1
 #include "world.pml"
@@ -30,7 +30,13 @@ init {
     run Clock(0);
     run Canceller(0);
     for (n : 1 .. ATTEMPTS) { run Firing(0, n); run Receiver(0, n) }
-    for (d : 0 .. DISPATCHERS - 1) { run Lane(d, 0); run Healer(d, 0); run LeaseThread(d); run Undertaker(d); run Crash(d) }
+    for (d : 0 .. DISPATCHERS - 1) {
+      run Lane(d, 0);
+      run Healer(d, 0);
+      run LeaseThread(d);
+      run Undertaker(d);
+      run Crash(d)
+    }
     d = 0; n = 0
   }
 }

@@ -1,6 +1,7 @@
 /*
  * What must happen: every task that was accepted comes to an end, although Redis is wiped at any moment and as often as it likes, and every
- * dispatcher dies. Each step here changes something for good, so that no run goes in circles: what does not end at the end never would.
+ * dispatcher may crash. Each step here changes something for good, so that no run goes in circles: a run ends, and what it left undone then
+ * would stay so. No fairness is assumed.
  *
  * 2 tasks, of one key or of two, 2 dispatchers that crash once each, a canceller. Taking from Postgres where Redis fails, filling the index
  * anew, and entering what is due soon are left out: they only help, so that what holds without them holds with them.
@@ -30,8 +31,9 @@ end:
   atomic { mayInsert(t) ->
     insertTask(t);
     if
-    :: entry[t] = true
-    :: printf("task %d: accepted, and not entered into the index\n", t) /* The API died after its commit, or Redis did not answer. */
+    :: entry[t] = true;
+      printf("task %d: accepted\n", t)
+    :: printf("task %d: accepted, and not entered\n", t) /* The API died after its commit, or Redis did not answer. */
     fi
   }
 }
@@ -75,7 +77,6 @@ init {
     run Redis();
     /* What may happen need not: no task may wait for a crash or a cancel to end it. */
     for (d : 0 .. DISPATCHERS - 1) {
-      run LeaseThread(d);
       if
       :: run Crash(d)
       :: skip
@@ -90,4 +91,5 @@ init {
   }
 }
 
-ltl p3_p10 { [] (isLive(0) -> <> isEnded(0)) } /* P3: always fires, or ends otherwise; P10: the index is disposable */
+/* P3: always fires, unless it ends otherwise; P10: the index is disposable. Of task 0, and so of task 1: they are alike. */
+ltl p3_p10 { [] (isLive(0) -> <> isEnded(0)) }

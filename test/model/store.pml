@@ -77,7 +77,7 @@ inline endTask(t, endedAs) {
   /* What an ended row still says matters to nobody here: alike, so that fewer states are told apart. */
   task[t].attempts = 0;
   task[t].owner = NOBODY;
-  task[t].isDue = false;
+  task[t].isDue = true;
   task[t].cancelRequested = false;
   task[t].confirmedAttempt = 0;
   task[t].confirmRefused = false;

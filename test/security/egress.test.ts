@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import type { TaskJson } from "../support/api.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { startSender } from "../webhook/sending.ts";
-import { badIpv4, badIpv6, hostsOfBadAddresses, ipv4Answers, ipv4Hosts } from "./bad-addresses.ts";
+import { badIpv4, badIpv6, hostsOfBadAddresses, ipv4Answers, ipv4Hosts, justOutside } from "./bad-addresses.ts";
 import { type Planter, startPlanter } from "./planted.ts";
 import { startTrap, type Trap } from "./trap.ts";
 
@@ -67,6 +67,13 @@ describe("a URL to a bad address", () => {
       expect({ url, ...problem }).toMatchObject({ url, status: 422, errors: [{ path: "/url" }] });
     }
     expect([trap.attempts(), trap.caught]).toEqual([[], 0]);
+  });
+
+  test("just outside a block is taken at create", async () => {
+    for (const address of justOutside) {
+      const url = `http://${address.includes(":") ? `[${address}]` : address}/`;
+      expect((await service.api.post("/v1/tasks", { url, delay: "1h" })).status).toBe(201);
+    }
   });
 
   test("is refused by PATCH and in a batch too", async () => {

@@ -107,3 +107,25 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
   }
   expect(faults).toEqual([]);
 });
+
+test("callers of unlike reach at once each cancel what they can see, and no other", async () => {
+  const canceller = new Canceller(database, { due: () => undefined, gone: () => undefined });
+  const [mail, reports] = [
+    await store.insertMany(20, { queue: "mail" }),
+    await store.insertMany(20, { queue: "reports" }),
+  ];
+  const [near, far] = [["mail"], ["reports", "none"]];
+  const kinds = async (ids: readonly string[], reach: readonly string[] | null): Promise<Set<string>> => {
+    const outcomes = await Promise.all(ids.map((id) => canceller.cancel({ id, reach }, 0)));
+    return new Set(outcomes.map(({ kind }) => kind));
+  };
+  const isNone = new Set(["not-found"]);
+  expect(await Promise.all([kinds(reports, near), kinds(mail, far)])).toEqual([isNone, isNone]);
+  const isDone = new Set(["cancelled"]);
+  expect(await Promise.all([kinds(mail, near), kinds(reports, far), kinds(mail, far)])).toEqual([
+    isDone,
+    isDone,
+    isNone,
+  ]);
+  expect(await kinds([...mail, ...reports], null)).toEqual(isDone);
+});

@@ -22,6 +22,8 @@ export interface LapseProcess {
   readonly pid: number;
   /** Lines of standard error so far: its log. */
   readonly lines: readonly string[];
+  /** Lines of standard output so far. */
+  readonly printed: readonly string[];
   /** Resolves, never rejects, once the process has ended. */
   readonly exited: Promise<LapseExit>;
   kill(signal: NodeJS.Signals): void;
@@ -48,13 +50,15 @@ export async function startLapse({ env, folder = projectFolder }: LapseOptions):
   const lines: string[] = [];
   createInterface(child.stderr).on("line", (line) => lines.push(line));
   const exited = guarded(child, pid);
-  const url = await Promise.race([readUrl(child), exited.then(() => null)]);
+  const printed: string[] = [];
+  const url = await Promise.race([readUrl(child, printed), exited.then(() => null)]);
   if (url === null) throw new Error(`Lapse ended before it listened:\n${lines.slice(-shownLines).join("\n")}`);
   const kill = (signal: NodeJS.Signals): void => void child.kill(signal);
   return {
     url,
     pid,
     lines,
+    printed,
     exited,
     kill,
     end: async () => {
@@ -77,11 +81,12 @@ async function guarded(child: ChildProcess, pid: number): Promise<LapseExit> {
   return { code: child.exitCode, signal: child.signalCode };
 }
 
-function readUrl(child: ChildProcess): Promise<string> {
+function readUrl(child: ChildProcess, printed: string[]): Promise<string> {
   const { stdout } = child;
   if (stdout === null) throw new Error("the process has no standard output");
   return new Promise((resolve) => {
     createInterface(stdout).on("line", (line) => {
+      printed.push(line);
       const url = readyLine.exec(line)?.[1];
       if (url !== undefined) resolve(url);
     });

@@ -7,7 +7,7 @@ import type { Socket } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { startTrap, type Trap } from "../security/trap.ts";
 import { until } from "../support/flow.ts";
-import { type RawServer, startRawServer, startSender } from "./sending.ts";
+import { closed, type RawServer, startRawServer, startSender } from "./sending.ts";
 
 const ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const opened: (() => unknown)[] = [];
@@ -141,6 +141,8 @@ test("calls of every kind leave no socket, no lookup and no timer behind", async
   );
   sender.close();
   guarded.sender.close();
+  // The receivers hold on to theirs: those that are closed, the sender closed.
+  for (const { connections } of Object.values(servers)) for (const socket of connections) await closed(socket);
   for (const server of Object.values(servers)) await server.close();
   expect(await until(active, (now) => now.length === 0)).toEqual([]);
 });
