@@ -41,7 +41,7 @@ export type ChangeOutcome =
   | { readonly kind: "key-conflict"; readonly holder: Task | null }
   | { readonly kind: "not-found" };
 
-/** Which tasks a bulk call means: all conditions hold; at least one of ids, keys and labels is given. `labels` matches live tasks of the queue, or of all. */
+/** Which tasks a bulk call means: all conditions hold; at least one of ids, keys, labels and held is given. `labels` matches live tasks of the queue, or of all. */
 export interface BulkFilter {
   /** The queues that the caller can see: no other is looked into. */
   readonly reach: Reach;
@@ -49,6 +49,8 @@ export interface BulkFilter {
   readonly ids?: readonly string[];
   readonly keys?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
+  /** Only tasks that a start after a gap holds back. */
+  readonly held?: true;
 }
 
 export interface BulkRefusal {

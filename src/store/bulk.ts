@@ -17,6 +17,8 @@ export interface BulkSelection {
   readonly ids?: readonly string[];
   readonly keys?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
+  /** Only those that a start after a gap holds back. */
+  readonly held?: true;
   readonly labelStates: readonly TaskState[];
 }
 
@@ -40,6 +42,7 @@ export async function findCandidates(connection: Connection, selection: BulkSele
       sql`t.labels <> '{}' and t.labels @> ${JSON.stringify(selection.labels)}::jsonb and t.state = any(${[...selection.labelStates]}::text[])`,
     );
   }
+  if (selection.held !== undefined) conditions.push(sql`t.held`);
   const source =
     selection.keys === undefined ? sql`lapse.tasks t` : named(selection.keys, selection.queue ?? "default");
   const found = await sql<BulkCandidate>`

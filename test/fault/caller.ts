@@ -32,26 +32,6 @@ export interface Insistence {
   readonly while?: () => boolean;
 }
 
-export interface Caller {
-  readonly told: readonly Told[];
-  readonly accept: (task: TaskInput) => Promise<Answered>;
-  /** As a caller should after a 503 or no answer: again, with the same Idempotency-Key or key, until it is answered. */
-  readonly acceptInsistently: (task: TaskInput, how: string | Insistence) => Promise<Answered>;
-  /** Several in one call; each is written down. */
-  readonly acceptBatch: (tasks: readonly TaskInput[], how?: { atomic?: boolean }) => Promise<Answered>;
-  readonly cancel: (ref: TaskName) => Promise<Answered>;
-  /** A cancel of a key whose task is yet to come. */
-  readonly plantTombstone: (key: string, queue: string, lifetime: string) => Promise<Answered>;
-  /** A call on one task, such as `POST` of `/run`; a PATCH where there is a body. */
-  change(id: string, action: "pause" | "resume" | "run" | "retry" | TaskInput): Promise<Answered>;
-  readonly read: (id: string) => Promise<Answered>;
-  /** What a receiver asks before it acts. */
-  readonly confirm: (id: string, attempt: number) => Promise<Answered>;
-  /** Any other call; it is not written down. */
-  readonly call: (method: "GET" | "POST", path: string, json?: unknown) => Promise<Answered>;
-  readonly close: () => Promise<void>;
-}
-
 type Method = "GET" | "POST" | "PATCH" | "DELETE";
 
 interface Content {
@@ -62,17 +42,105 @@ interface Content {
 type About = Pick<Told, "call" | "name"> & Partial<Told>;
 
 /** A caller of the API at `url()`, asked at each call since a process that starts again has another port. */
-export function createCaller(url: () => string, waitMsMax = answerMsMax): Caller {
-  const told: Told[] = [];
-  const agent = new Agent({ connections, headersTimeout: waitMsMax, bodyTimeout: waitMsMax });
-  const call = async (method: Method, path: string, { json, headers }: Content = {}): Promise<Answered> => {
+export class Caller {
+  readonly told: Told[] = [];
+  readonly #url: () => string;
+  readonly #agent: Agent;
+
+  constructor(url: () => string, waitMsMax = answerMsMax) {
+    this.#url = url;
+    this.#agent = new Agent({ connections, headersTimeout: waitMsMax, bodyTimeout: waitMsMax });
+  }
+
+  accept(task: TaskInput): Promise<Answered> {
+    return this.#accept(task, {});
+  }
+
+  /** As a caller should after a 503 or no answer: again, with the same Idempotency-Key or key, until it is answered. */
+  async acceptInsistently(task: TaskInput, how: string | Insistence): Promise<Answered> {
+    const { idempotencyKey, while: isWanted = () => true } = typeof how === "string" ? { idempotencyKey: how } : how;
+    const about = { firstAskedAt: hostNow(), ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
+    while (true) {
+      const answered = await this.#accept(task, about);
+      if (!isWorthRepeating(answered) || !isWanted()) return answered;
+      await sleep(repeatMs);
+    }
+  }
+
+  /** Several in one call; each is written down. */
+  async acceptBatch(tasks: readonly TaskInput[], { atomic = false } = {}): Promise<Answered> {
+    const askedAt = hostNow();
+    const answered = await this.#call("POST", "/v1/tasks/batch", { json: { tasks, atomic } });
+    const items = answered.status === 200 ? itemsIn(answered.body) : [];
+    const { answeredAt } = answered;
+    for (const [i, task] of tasks.entries()) {
+      const { status = answered.status, task: shown = null } = items[i] ?? {};
+      this.told.push({ ...aboutAccept(task), firstAskedAt: askedAt, status, task: shown, askedAt, answeredAt });
+    }
+    return answered;
+  }
+
+  cancel(ref: TaskName): Promise<Answered> {
+    const [name, path] = "id" in ref ? [ref.id, ref.id] : [ref.key, pathOfKey(ref)];
+    return this.#noted({ call: "cancel", name }, this.#call("DELETE", `/v1/tasks/${path}`));
+  }
+
+  /** A cancel of a key whose task is yet to come. */
+  plantTombstone(key: string, queue: string, lifetime: string): Promise<Answered> {
+    const json = { queue, keys: [key], tombstone: lifetime };
+    const about: About = { call: "tombstone", name: key, action: lifetime };
+    return this.#noted(about, this.#call("POST", "/v1/tasks/cancel", { json }));
+  }
+
+  /** A call on one task, such as `POST` of `/run`; a PATCH where there is a body. */
+  change(id: string, action: "pause" | "resume" | "run" | "retry" | TaskInput): Promise<Answered> {
+    const path = `/v1/tasks/${id}`;
+    const isNamed = typeof action === "string";
+    const calling = isNamed ? this.#call("POST", `${path}/${action}`) : this.#call("PATCH", path, { json: action });
+    return this.#noted({ call: "change", name: id, action: isNamed ? action : "patch" }, calling);
+  }
+
+  read(id: string): Promise<Answered> {
+    return this.#noted({ call: "read", name: id }, this.#call("GET", `/v1/tasks/${id}`));
+  }
+
+  /** What a receiver asks before it acts. */
+  confirm(id: string, attempt: number): Promise<Answered> {
+    const calling = this.#call("POST", `/v1/tasks/${id}/confirm`, { json: { attempt } });
+    return this.#noted({ call: "confirm", name: id, attempt }, calling);
+  }
+
+  /** Any other call; it is not written down. */
+  call(method: "GET" | "POST", path: string, json?: unknown): Promise<Answered> {
+    return this.#call(method, path, json === undefined ? {} : { json });
+  }
+
+  close(): Promise<void> {
+    return this.#agent.destroy();
+  }
+
+  #accept(task: TaskInput, about: Partial<Told>): Promise<Answered> {
+    const headers = about.idempotencyKey === undefined ? {} : { "idempotency-key": about.idempotencyKey };
+    const noting = { ...aboutAccept(task), firstAskedAt: hostNow(), ...about };
+    return this.#noted(noting, this.#call("POST", "/v1/tasks", { json: task, headers }));
+  }
+
+  async #noted(about: About, calling: Promise<Answered>): Promise<Answered> {
+    const askedAt = hostNow();
+    const answered = await calling;
+    const { status, task, answeredAt } = answered;
+    this.told.push({ ...about, status, task, askedAt, answeredAt });
+    return answered;
+  }
+
+  async #call(method: Method, path: string, { json, headers }: Content = {}): Promise<Answered> {
     const askedAt = hostNow();
     const content =
       json === undefined
         ? {}
         : { headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(json) };
     try {
-      const answer = await request(`${url()}${path}`, { method, dispatcher: agent, ...content });
+      const answer = await request(`${this.#url()}${path}`, { method, dispatcher: this.#agent, ...content });
       const text = await answer.body.text();
       const answeredAt = hostNow();
       return { status: answer.statusCode, body: text, task: taskIn(text), tookMs: answeredAt - askedAt, answeredAt };
@@ -80,63 +148,7 @@ export function createCaller(url: () => string, waitMsMax = answerMsMax): Caller
       const answeredAt = hostNow();
       return { status: null, body: "", task: null, tookMs: answeredAt - askedAt, answeredAt };
     }
-  };
-  const noted = async (about: About, calling: Promise<Answered>): Promise<Answered> => {
-    const askedAt = hostNow();
-    const answered = await calling;
-    const { status, task, answeredAt } = answered;
-    told.push({ ...about, status, task, askedAt, answeredAt });
-    return answered;
-  };
-  const accept = (task: TaskInput, about: Partial<Told> = {}): Promise<Answered> => {
-    const headers = about.idempotencyKey === undefined ? {} : { "idempotency-key": about.idempotencyKey };
-    const noting = { firstAskedAt: hostNow(), ...about };
-    return noted({ ...aboutAccept(task), ...noting }, call("POST", "/v1/tasks", { json: task, headers }));
-  };
-  return {
-    told,
-    accept: (task) => accept(task),
-    acceptInsistently: async (task, how) => {
-      const { idempotencyKey, while: isWanted = () => true } = typeof how === "string" ? { idempotencyKey: how } : how;
-      const about = { firstAskedAt: hostNow(), ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
-      while (true) {
-        const answered = await accept(task, about);
-        if (!isWorthRepeating(answered) || !isWanted()) return answered;
-        await sleep(repeatMs);
-      }
-    },
-    acceptBatch: async (tasks, { atomic = false } = {}) => {
-      const askedAt = hostNow();
-      const answered = await call("POST", "/v1/tasks/batch", { json: { tasks, atomic } });
-      const items = answered.status === 200 ? itemsIn(answered.body) : [];
-      const { answeredAt } = answered;
-      for (const [i, task] of tasks.entries()) {
-        const { status = answered.status, task: shown = null } = items[i] ?? {};
-        told.push({ ...aboutAccept(task), firstAskedAt: askedAt, status, task: shown, askedAt, answeredAt });
-      }
-      return answered;
-    },
-    cancel: (ref) => {
-      const [name, path] = "id" in ref ? [ref.id, ref.id] : [ref.key, pathOfKey(ref)];
-      return noted({ call: "cancel", name }, call("DELETE", `/v1/tasks/${path}`));
-    },
-    plantTombstone: (key, queue, lifetime) =>
-      noted(
-        { call: "tombstone", name: key, action: lifetime },
-        call("POST", "/v1/tasks/cancel", { json: { queue, keys: [key], tombstone: lifetime } }),
-      ),
-    change: (id, action) => {
-      const path = `/v1/tasks/${id}`;
-      const isNamed = typeof action === "string";
-      const calling = isNamed ? call("POST", `${path}/${action}`) : call("PATCH", path, { json: action });
-      return noted({ call: "change", name: id, action: isNamed ? action : "patch" }, calling);
-    },
-    read: (id) => noted({ call: "read", name: id }, call("GET", `/v1/tasks/${id}`)),
-    confirm: (id, attempt) =>
-      noted({ call: "confirm", name: id, attempt }, call("POST", `/v1/tasks/${id}/confirm`, { json: { attempt } })),
-    call: (method, path, json) => call(method, path, json === undefined ? {} : { json }),
-    close: () => agent.destroy(),
-  };
+  }
 }
 
 /** No answer, one that may hide a success, or one that says that the first of two is still being answered. */

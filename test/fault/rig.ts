@@ -4,7 +4,7 @@
 import { createClient } from "redis";
 import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "../support/servers.ts";
 import { BadReceivers } from "./bad-receivers.ts";
-import { type Caller, createCaller } from "./caller.ts";
+import { Caller } from "./caller.ts";
 import type { Span } from "./history.ts";
 import { type Clock, Member } from "./member.ts";
 import { apis, dispatchers } from "./plan.ts";
@@ -39,7 +39,7 @@ export class Rig {
     // Each call goes to the next API, as behind a load balancer that does not look.
     let calls = 0;
     const urls = parts.members.filter(({ role }) => role === "api");
-    this.caller = createCaller(() => urls[(calls += 1) % urls.length]?.url ?? "", answerMsMax);
+    this.caller = new Caller(() => urls[(calls += 1) % urls.length]?.url ?? "", answerMsMax);
     this.receivers.confirmBy(this.caller);
   }
 

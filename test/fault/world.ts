@@ -11,7 +11,7 @@ import { type Receiver, type ReceivedRequest, startReceiver } from "../support/r
 import { sized } from "../support/size.ts";
 import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "../support/servers.ts";
 import { barePath, makeBareCheckout } from "./bare-checkout.ts";
-import { type Caller, createCaller } from "./caller.ts";
+import { Caller } from "./caller.ts";
 import { readHeld, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Histories, type Seen } from "./history.ts";
 import { until } from "./until.ts";
@@ -56,7 +56,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const processes: LapseProcess[] = [];
   let api: LapseProcess | null = null;
   const receiver = await startReceiver();
-  const caller = createCaller(() => api?.url ?? "http://127.0.0.1:1");
+  const caller = new Caller(() => api?.url ?? "http://127.0.0.1:1");
   onTestFailed(() => showLogs(processes));
   onTestFinished(async () => {
     await Promise.all(processes.map((process) => process.end()));

@@ -15,7 +15,7 @@ const id = "01937a52-6c80-7a3e-8f1d-2f6a1c3b9e57";
 const many = <T>(count: number, item: T): T[] => Array.from({ length: count }, () => item);
 
 describe("a bulk filter", () => {
-  const needsCondition = [": must have at least one of ids, keys and labels"];
+  const needsCondition = [": must have at least one of ids, keys, labels and held"];
 
   test.each([bulkFilter, bulkCancel])("needs a condition: an empty one would mean everything", (schema) => {
     expect(faults(schema, {})).toEqual(needsCondition);

@@ -205,11 +205,24 @@ describe("no answer", () => {
 
   test("where the row holds no URL that could be called is blocked, and is not tried again", async () => {
     const { id } = await flow.create({ retry: laterRetry });
-    await execute(flow.service.databaseUrl, `update lapse.tasks set url = '${flow.service.url}' where id = '${id}'`);
+    await execute(flow.service.databaseUrl, `update lapse.tasks set url = 'ftp://127.0.0.1/' where id = '${id}'`);
     await flow.api.post(`/v1/tasks/${id}/run`);
     const { task, attempt } = await recorded(id);
     expect(task.state).toBe("failed");
     expect(attempt).toMatchObject({ outcome: "blocked", status: null, error: expect.any(String) });
+  });
+
+  test("where the address is not allowed is blocked, and tried again: a setting may change", async () => {
+    const { id } = await flow.create({ retry: laterRetry });
+    await execute(flow.service.databaseUrl, `update lapse.tasks set url = '${flow.service.url}' where id = '${id}'`);
+    await flow.api.post(`/v1/tasks/${id}/run`);
+    const { task, attempt } = await recorded(id);
+    expect(task.state).toBe("scheduled");
+    expect(attempt).toMatchObject({
+      outcome: "blocked",
+      status: null,
+      error: expect.stringMatching(/^egress_blocked/),
+    });
   });
 });
 

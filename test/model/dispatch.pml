@@ -1,25 +1,9 @@
 /*
- * Owns what time does: the dispatchers, as src/dispatch has them. A process of the model is one flow of one file; a step is one statement,
- * one message, or what happens in memory between two of them. A crash takes what a dispatcher remembers, and leaves what it had sent to
- * Postgres or to a receiver.
+ * Owns what time does: the lanes and the healing of src/dispatch. A process of the model is one flow of one file; a step is one statement,
+ * one message, or what happens in memory between two of them.
  *
  * Dispatchers are alike, so that the first claim of all may be given to dispatcher 0: every run is one of these, but for their names.
  */
-
-/* lease.ts */
-#define maySend(o) (!isDead[o])
-
-inline beginCall(t, o) {
-  assert(current(t).call == idle); /* P5: an attempt is one call */
-  current(t).call = connecting;
-  current(t).owner = o
-}
-
-inline endCall(t, n) {
-  of(t, n).call = idle;
-  of(t, n).owner = NOBODY;
-  of(t, n).result = 0
-}
 
 /* lane.ts, claimer.ts: takes an id and claims it. The answer may be lost, and the task is then running without a call. */
 proctype Lane(byte d; byte t) {
@@ -29,7 +13,7 @@ end:
       d_step { beginAttempt(t, self(d)) }
       printf("task %d: attempt %d is claimed by dispatcher %d\n", t, task[t].attempts, d);
       if
-      :: beginCall(t, self(d))
+      :: beginCall(t, task[t].attempts, self(d))
       :: printf("task %d: that answer is lost\n", t)
       fi
     }
@@ -39,46 +23,6 @@ end:
       printf("task %d: attempt %d is claimed by an earlier life of dispatcher %d\n", t, task[t].attempts, d)
     }
   od
-}
-
-/* settler.ts: again as it is, until it is known what became of it. */
-inline writeOutcome(t, n) {
-  if
-  :: isCurrent(t, n) ->
-    assert(task[t].attempts == n); /* P5: an outcome of an older attempt changes nothing */
-    d_step { settleAttempt(t, n) }
-    printf("task %d: the outcome of attempt %d is written\n", t, n);
-    if
-    :: d_step { endCall(t, n); settled(t) }
-    :: printf("task %d: that answer is lost\n", t)
-    fi
-  :: else ->
-    printf("task %d: attempt %d is superseded\n", t, n);
-    d_step { endCall(t, n) }
-  fi
-}
-
-/* A crash, once; the next process follows at once. The old lease lapses by and by: it may as well have lapsed by now. */
-proctype Crash(byte d) {
-  byte i;
-end:
-  atomic {
-    printf("dispatcher %d crashes\n", d);
-    d_step {
-      for (i : 0 .. TASKS * ATTEMPTS - 1) {
-        if
-        :: attempt[i].call != idle && dispatcherOf(attempt[i].owner) == d ->
-          attempt[i].call = idle;
-          attempt[i].owner = NOBODY;
-          attempt[i].result = 0
-        :: else
-        fi
-      }
-      i = 0;
-      isDead[self(d)] = true;
-      life[d] = life[d] + 1
-    }
-  }
 }
 
 /* healer.ts: takes a task over from the dead, or finds one of its own that it does not know. */
@@ -92,7 +36,7 @@ end:
         :: task[t].state == running ->
           printf("task %d: taken over by dispatcher %d, which begins attempt %d\n", t, d, task[t].attempts);
           if
-          :: beginCall(t, self(d))
+          :: beginCall(t, task[t].attempts, self(d))
           :: printf("task %d: that answer is lost\n", t)
           fi
         :: else -> printf("task %d: ended by a takeover\n", t)
@@ -101,8 +45,8 @@ end:
         printf("task %d: taken over by dispatcher %d, without a slot\n", t, d)
       fi
     }
-  :: atomic { task[t].state == running && task[t].owner == self(d) && !isDead[self(d)] && current(t).call == idle ->
-      beginCall(t, self(d));
+  :: atomic { task[t].state == running && task[t].owner == self(d) && !isDead[self(d)] && of(t, task[t].attempts).call == idle ->
+      beginCall(t, task[t].attempts, self(d));
       printf("task %d: dispatcher %d finds attempt %d to be its own\n", t, d, task[t].attempts)
     }
   od

@@ -11,10 +11,12 @@
 
 #define isKeyFree(t) true
 #define mayTake(t) true
+#define forget(d) skip
 #define settled(t) skip
 #define ended(t) skip
 
 #include "store.pml"
+#include "memory.pml"
 #include "dispatch.pml"
 #include "callers.pml"
 #include "calls.pml"

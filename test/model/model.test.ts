@@ -169,7 +169,7 @@ describe("a guard that is taken out is missed", () => {
       guard: "a claim whose answer was lost is found",
       model: "progress",
       file: "dispatch.pml",
-      takeOut: "!isDead[self(d)] && current(t).call == idle",
+      takeOut: "!isDead[self(d)] && of(t, task[t].attempts).call == idle",
       putIn: "false",
       breaks: /p3_p10/,
     },

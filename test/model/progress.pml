@@ -19,9 +19,11 @@ bool entry[TASKS];
 #define mayTake(t) (entry[t] || isHealed(t))
 /* settler.ts, reindex: the entry follows the row. */
 #define ended(t) entry[t] = false /* or stale, and refused by the claim: fences.pml */
+#define forget(d) skip
 #define settled(t) entry[t] = (task[t].state == scheduled)
 
 #include "store.pml"
+#include "memory.pml"
 #include "dispatch.pml"
 #include "callers.pml"
 

@@ -40,7 +40,6 @@ typedef Attempt {
 }
 Attempt attempt[TASKS * ATTEMPTS];
 #define of(t, n) attempt[(t) * ATTEMPTS + (n) - 1]
-#define current(t) of(t, task[t].attempts)
 #define isActing(t) (of(t, 1).receiver == acting || of(t, 2).receiver == acting || of(t, ATTEMPTS).receiver == acting)
 #define hasDeclined(t) (of(t, 1).receiver == declined || of(t, 2).receiver == declined || of(t, ATTEMPTS).receiver == declined)
 

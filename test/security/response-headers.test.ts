@@ -1,6 +1,7 @@
 // Owns the facts about the headers of answers: pages load nothing from elsewhere and cannot be framed, data is not cached, and nothing says what
 // serves it.
 
+import { type ClientRequest, request } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startTestService, type TestService } from "../support/service.ts";
 
@@ -59,3 +60,31 @@ test("data is not cached", async () => {
   for (const path of ["/v1/tasks", "/v1/nothing", "/v1/audit"])
     expect((await get(path)).headers.get("cache-control")).toBe("no-store");
 });
+
+test("what a proxy says of the host or the client counts for nothing", async () => {
+  const call = (host: string, forwarded: string) =>
+    request({
+      hostname: "127.0.0.1",
+      port: new URL(service.url).port,
+      path: "/v1/tasks",
+      headers: {
+        host,
+        "x-forwarded-host": forwarded,
+        forwarded: `host=${forwarded};for=127.0.0.1`,
+        "x-forwarded-for": "127.0.0.1",
+      },
+    });
+  expect(await statusOf(call("evil.example", "127.0.0.1"))).toBe(403);
+  expect(await statusOf(call("127.0.0.1", "evil.example"))).toBe(200);
+});
+
+function statusOf(call: ClientRequest): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    call.on("response", (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    });
+    call.on("error", reject);
+    call.end();
+  });
+}

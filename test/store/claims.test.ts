@@ -2,7 +2,7 @@
 
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { claim, readOwned, readStanding } from "../../src/store/claims.ts";
+import { claim, readClaimed, readOwned, readStanding } from "../../src/store/claims.ts";
 import { Database } from "../../src/store/database.ts";
 import { createLog } from "../../src/runtime/log.ts";
 import { openStore, randomOf, until } from "./store.ts";
@@ -187,8 +187,11 @@ describe("what stands", () => {
   test("tells an owner what it has in flight, as it was claimed", async () => {
     const mine = await store.dispatcher();
     const claimed = await store.claimed(mine, {}, { queue: "elsewhere" });
-    await store.claimed(await store.dispatcher(), {});
+    const [others] = await store.claimed(await store.dispatcher(), {});
     const owned = await database.query((connection) => readOwned(connection, mine));
-    expect(owned.toSorted((a, b) => a.id.localeCompare(b.id))).toEqual(claimed);
+    expect(new Map(owned.map(({ id, attempt }) => [id, attempt]))).toEqual(new Map(claimed.map(({ id }) => [id, 1])));
+    const ids = [...owned.map(({ id }) => id), others?.id ?? ""];
+    const read = await database.query((connection) => readClaimed(connection, mine, ids));
+    expect(read.toSorted((a, b) => a.id.localeCompare(b.id))).toEqual(claimed);
   });
 });

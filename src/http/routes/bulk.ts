@@ -128,7 +128,7 @@ function bulkRoute(name: string, act: BulkAction, doc: BulkDoc): Route {
 }
 
 /** Keys are unique within a queue, so they need one: `default`, as everywhere. Ids and labels alone look into all that the caller can see. */
-function filterOf({ queue, ids, keys, labels }: BulkFilterInput, caller: Caller): BulkFilter {
+function filterOf({ queue, ids, keys, labels, held }: BulkFilterInput, caller: Caller): BulkFilter {
   const queueNeeded = queue ?? (keys === undefined ? undefined : "default");
   return {
     reach: caller.queues,
@@ -136,5 +136,6 @@ function filterOf({ queue, ids, keys, labels }: BulkFilterInput, caller: Caller)
     ...(ids === undefined ? {} : { ids }),
     ...(keys === undefined ? {} : { keys }),
     ...(labels === undefined ? {} : { labels }),
+    ...(held === undefined ? {} : { held }),
   };
 }

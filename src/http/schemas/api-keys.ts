@@ -57,12 +57,10 @@ const fields = {
 export const madeApiKeyAnswer = z
   .strictObject({
     ...fields,
-    secret: z
-      .string()
-      .meta({
-        description:
-          "The whole key, shown this once: what is kept is its SHA-256. `lapse_live_`, the id, `_`, 43 random characters of base 62, and 6 that are the CRC-32 of all before: a key that was mistyped can be told without asking.",
-      }),
+    secret: z.string().meta({
+      description:
+        "The whole key, shown this once: what is kept is its SHA-256. `lapse_live_`, the id, `_`, 43 random characters of base 62, and 6 that are the CRC-32 of all before: a key that was mistyped can be told without asking.",
+    }),
   })
   .meta({ id: "MadeApiKey" });
 

@@ -22,17 +22,21 @@ const bulkFields = {
   ids: z.array(idField).min(1).max(limits.bulkCountMax).optional(),
   keys: z.array(taskKey).min(1).max(limits.bulkCountMax).optional(),
   labels: labelsField({ emptyAllowed: false, description: "Every label must match." }).optional(),
+  held: z
+    .literal(true)
+    .optional()
+    .meta({ description: "Only tasks that a start after a gap holds back (`LAPSE_CATCH_UP`); `/readyz` counts them." }),
   dryRun: z.boolean().default(false).meta({ description: "Answers what would be done, and does nothing." }),
 };
 
-const filterWords = "All conditions hold; at least one of ids, keys and labels is needed.";
+const filterWords = "All conditions hold; at least one of ids, keys, labels and held is needed.";
 
 function needsCondition(
-  filter: { ids?: unknown; keys?: unknown; labels?: unknown },
+  filter: { ids?: unknown; keys?: unknown; labels?: unknown; held?: unknown },
   context: z.core.$RefinementCtx,
 ): void {
-  if (filter.ids !== undefined || filter.keys !== undefined || filter.labels !== undefined) return;
-  context.addIssue({ code: "custom", message: "must have at least one of ids, keys and labels" });
+  if ([filter.ids, filter.keys, filter.labels, filter.held].some((condition) => condition !== undefined)) return;
+  context.addIssue({ code: "custom", message: "must have at least one of ids, keys, labels and held" });
 }
 
 /** The filter of a bulk pause, resume or retry. */
