@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { randomPlan } from "../test/fault/plan.ts";
 import { Rig } from "../test/fault/rig.ts";
 import { runPlan } from "../test/fault/run-plan.ts";
+import { eachFault } from "./soak/each.ts";
 import { report } from "./soak/report.ts";
 
 const help = `npm run soak: two APIs and three dispatchers on a PostgreSQL and a Redis of their own, behind fault proxies, under load and
@@ -15,7 +16,9 @@ random faults; every promise is checked at the end. The same seed makes the same
   --seed S      a whole number (default: one at random, printed)
   --rate R      calls a second (default 50)
   --json FILE   writes the plan and the verdict
-  --plan        prints the plan and ends`;
+  --plan        prints the plan and ends
+  --each        each kind of fault alone instead, half a minute each, one JSON line each: the README's table
+  --fault KIND  with --each, only this one`;
 
 const exitCodes = { kept: 0, broken: 1, badOption: 2 } as const;
 const minuteMs = 60_000;
@@ -29,6 +32,8 @@ const { values } = parseArgs({
     rate: { type: "string", default: "50" },
     json: { type: "string" },
     plan: { type: "boolean" },
+    each: { type: "boolean" },
+    fault: { type: "string" },
     // Another checkout of Lapse to run, for those who change this one meanwhile.
     folder: { type: "string" },
   },
@@ -46,6 +51,7 @@ async function soak(): Promise<number> {
     console.error("soak: --minutes and --rate take a number above 0, --seed a whole number");
     return exitCodes.badOption;
   }
+  if (values.each) return (await eachFault(rate, values.fault)) === 0 ? exitCodes.kept : exitCodes.broken;
   const plan = randomPlan(seed, minutes * minuteMs, rate);
   if (values.plan) {
     console.log(JSON.stringify(plan, null, 2));

@@ -1,5 +1,8 @@
 // Owns what the lease thread and the dispatcher share: a few numbers in shared memory, in whole ms of the monotonic clock.
 
+/** No call is sent in the last part of a lease: others may judge it lapsed by a clock that runs a little faster. */
+const sendMarginMs = 2_000;
+
 export interface LeaseThreadData {
   readonly databaseUrl: string;
   readonly id: string;
@@ -34,6 +37,15 @@ export class LeaseCell {
   /** Somebody took over: this lease can never be renewed again. */
   get isDead(): boolean {
     return Atomics.load(this.#values, dead) !== 0n;
+  }
+
+  holds(nowMs: number): boolean {
+    return !this.isDead && nowMs < this.endsAtMs;
+  }
+
+  /** The lease holds, with a margin. */
+  maySend(nowMs: number): boolean {
+    return this.holds(nowMs + sendMarginMs);
   }
 
   renew(endsAtMs: number, steadySinceMs: number): void {

@@ -7,9 +7,6 @@ import { monotonicMs } from "../runtime/clock.ts";
 import { leaseMs } from "../store/owners.ts";
 import { LeaseCell, type LeaseThreadData } from "./lease-cell.ts";
 
-/** No call is sent in the last part of a lease: others may judge it lapsed by a clock that runs a little faster. */
-const sendMarginMs = 2_000;
-
 export interface LeaseOptions {
   readonly databaseUrl: string;
   /** No other process can have a lease on this database: it is this one's own child. */
@@ -47,12 +44,12 @@ export class Lease {
 
   /** A call may be sent now: the lease holds, with a margin, by the monotonic clock. */
   get maySend(): boolean {
-    return !this.#cell.isDead && monotonicMs() < this.#cell.endsAtMs - sendMarginMs;
+    return this.#cell.maySend(monotonicMs());
   }
 
   /** The lease is registered and holds. */
   get isHeld(): boolean {
-    return !this.#cell.isDead && monotonicMs() < this.#cell.endsAtMs;
+    return this.#cell.holds(monotonicMs());
   }
 
   /**

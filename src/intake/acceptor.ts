@@ -16,7 +16,7 @@ import {
   removeSpentTombstone,
   replaceTask,
 } from "../store/accept.ts";
-import type { Connection, Database } from "../store/database.ts";
+import { type Connection, type Database, hotCallMsMax } from "../store/database.ts";
 import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
@@ -163,12 +163,12 @@ export class Acceptor {
    * and a lock that it meets may be its own earlier send's.
    */
   async #send(arrivals: readonly Arrival[]): Promise<Set<string>> {
-    const { database } = this.#parts;
-    const flushId = uuidv7();
+    const { database, clock } = this.#parts;
+    const id = uuidv7();
     const resendUntilMs = monotonicMs() + resendMsMax;
     for (let resends = 0; ; resends += 1) {
       try {
-        const stored = await insertArrivals(database, flushId, arrivals);
+        const stored = await insertArrivals(database, { id, notAfter: clock.now() + hotCallMsMax }, arrivals);
         return resends === 0 ? stored : await database.query((connection) => findStored(connection, arrivals));
       } catch (error) {
         const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);

@@ -1,12 +1,12 @@
 // Owns cancelling one task, and the fence that receivers hold against it.
 
-import { monotonicMs, sleep } from "../runtime/clock.ts";
+import { type Clock, monotonicMs, sleep } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import { cancelTask, cancelTasksById, cancelTasksByKey } from "../store/cancel.ts";
 import { confirmAttempt, refuseConfirm } from "../store/changes.ts";
-import type { Database } from "../store/database.ts";
+import { type Database, hotCallMsMax } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import type { TaskId } from "../store/reach.ts";
 import { findRow, findRowByKey } from "../store/reads.ts";
@@ -23,6 +23,12 @@ const looksMax = 10;
 
 type KeyRef = { readonly queue: string; readonly key: string };
 
+export interface CancellerParts {
+  readonly database: Database;
+  readonly signals: IntakeSignals;
+  readonly clock: Clock;
+}
+
 export class Canceller {
   readonly #database: Database;
   readonly #signals: IntakeSignals;
@@ -30,7 +36,7 @@ export class Canceller {
   readonly #byKey: GroupCommit<KeyRef, TaskRow | null>;
   readonly #waits = new OneWaits<TaskRow | LockTimeoutError | null>((outcome) => outcome instanceof LockTimeoutError);
 
-  constructor(database: Database, signals: IntakeSignals) {
+  constructor({ database, signals, clock }: CancellerParts) {
     this.#database = database;
     this.#signals = signals;
     this.#byId = new GroupCommit({
@@ -56,7 +62,7 @@ export class Canceller {
     this.#byKey = new GroupCommit({
       write: async (refs) => {
         const rows = new Map(
-          (await cancelTasksByKey(database, refs)).map((row) => [
+          (await cancelTasksByKey(database, refs, clock.now() + hotCallMsMax)).map((row) => [
             nameOf({ queue: row.queue, key: row.key ?? "" }),
             row,
           ]),

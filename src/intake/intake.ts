@@ -44,7 +44,7 @@ export class Intake {
   constructor(parts: IntakeParts) {
     this.#parts = parts;
     this.#acceptor = new Acceptor(parts);
-    this.#canceller = new Canceller(parts.database, parts.signals);
+    this.#canceller = new Canceller(parts);
     this.#bulk = new BulkChanger(parts.database, parts.queues, parts.signals);
   }
 

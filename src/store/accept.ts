@@ -42,12 +42,17 @@ const columns = [
 const names = columns.map(([name]) => name).join(", ");
 const arrays = columns.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
 
-/** `on conflict do nothing` covers a taken key and, where an answer was lost and the same flush is sent again, the ids themselves. */
+/**
+ * A network that stood still may deliver a statement long after its caller was told 503 and has asked again: it must store nothing then,
+ * since its key may be free again, and the task would be a second one. `on conflict do nothing` covers a taken key and, where an answer was
+ * lost and the same flush is sent again, the ids themselves.
+ */
 const insertTasks = {
   name: "accept_tasks",
   text: `insert into lapse.tasks (${names}, next_attempt_at, updated_at, finished_at)
     select ${names}, due_at, created_at, case when state = 'cancelled' then created_at end
     from unnest(${arrays}) as arrival (${names})
+    where $${columns.length + 1}::timestamptz is null or clock_timestamp() < $${columns.length + 1}::timestamptz
     on conflict do nothing
     returning id`,
 };
@@ -60,16 +65,26 @@ const tallyAccepted = {
     on conflict do nothing`,
 };
 
+/** One write of arrivals, however often it is sent. */
+export interface Flush {
+  readonly id: string;
+  /** By Postgres's clock, when its answer is no longer waited for: it stores nothing any more. Null: waited for as long as it takes. */
+  readonly notAfter: number | null;
+}
+
 /** Stores all that no standing key refuses, and counts them, in one transaction. Resolves to the ids stored; the rest need a closer look. */
 export async function insertArrivals(
   database: Database,
-  flushId: string,
+  flush: Flush,
   arrivals: readonly Arrival[],
 ): Promise<Set<string>> {
   const ids = arrivals.map((arrival) => arrival.id);
   const [stored] = await database.runTogether([
-    bind(insertTasks, columnValues(arrivals, "scheduled")),
-    bind(tallyAccepted, [flushId, ids]),
+    bind(insertTasks, [
+      ...columnValues(arrivals, "scheduled"),
+      flush.notAfter === null ? null : instant(flush.notAfter),
+    ]),
+    bind(tallyAccepted, [flush.id, ids]),
   ]);
   return new Set((stored ?? []).map((row) => String(row["id"])));
 }
@@ -88,7 +103,7 @@ export async function insertArrivalsIn(
   state: "scheduled" | "cancelled",
 ): Promise<Set<string>> {
   if (arrivals.length === 0) return new Set();
-  const rows = await execute(trx, bind(insertTasks, columnValues(arrivals, state)));
+  const rows = await execute(trx, bind(insertTasks, [...columnValues(arrivals, state), null]));
   failpoint("accept.inserted");
   const stored = rows.map((row) => String(row["id"]));
   // Here the answer is known: only what this insert stored is counted, since an earlier send may have stored and counted the others.

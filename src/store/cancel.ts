@@ -3,7 +3,7 @@
 import { sql } from "kysely";
 import { bind, type Connection, type Database, type Rows } from "./database.ts";
 import type { Reach } from "./reach.ts";
-import type { TaskRow } from "./task-rows.ts";
+import { instant, type TaskRow } from "./task-rows.ts";
 
 /**
  * A task that waits is cancelled; one in flight is told that no further attempt may follow. A confirm that stands refuses both. A row
@@ -39,6 +39,7 @@ const cancelByKey = {
       join lapse.tasks t on t.queue = named.queue and t.key = named.key
         and t.key is not null and t.state in ('scheduled', 'paused', 'running')
       where t.confirmed_attempt is null and not (t.state = 'running' and t.cancel_requested)
+        and ($3::timestamptz is null or clock_timestamp() < $3::timestamptz)
       order by t.id
       for update of t skip locked
     )
@@ -54,13 +55,18 @@ export async function cancelTasksById(
   return asTaskRows(await database.run(bind(cancelById, [ids, reach])));
 }
 
-/** The same for the live tasks with the keys. */
+/**
+ * The same for the live tasks with the keys. `notAfter`, by Postgres's clock: when its answer is no longer waited for. A network that
+ * stood still may deliver it long after that, when the key is another task's.
+ */
 export async function cancelTasksByKey(
   database: Database,
   names: readonly { readonly queue: string; readonly key: string }[],
+  notAfter: number | null = null,
 ): Promise<TaskRow[]> {
+  const until = notAfter === null ? null : instant(notAfter);
   return asTaskRows(
-    await database.run(bind(cancelByKey, [names.map((name) => name.queue), names.map((name) => name.key)])),
+    await database.run(bind(cancelByKey, [names.map((name) => name.queue), names.map((name) => name.key), until])),
   );
 }
 

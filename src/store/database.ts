@@ -5,7 +5,7 @@ import type pg from "pg";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import { isStalePlan, isTransient, StoreUnavailableError, storeError } from "./errors.ts";
-import { makePool, type PoolSettings } from "./pool.ts";
+import { makePool, type PoolSettings, silenceTimeoutMs } from "./pool.ts";
 import { Availability } from "./availability.ts";
 import { SilenceWatch } from "./silence.ts";
 import type { Tables } from "./tables.ts";
@@ -15,6 +15,8 @@ const flushLockTimeoutMs = 100;
 /** How long a single request waits for a lock before it is answered with 503. */
 const singleLockTimeoutMs = 2_000;
 const hotStatementTimeoutMs = 5_000;
+/** A hot call's answer is waited for this long. What reaches the server later was given up by its caller. */
+export const hotCallMsMax = hotStatementTimeoutMs + silenceTimeoutMs;
 const statementTimeoutMs = 15_000;
 const connectTimeoutMs = 3_000;
 const hotConnectionsMax = 6;

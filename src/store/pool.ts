@@ -5,7 +5,7 @@ import type { Log } from "../runtime/log.ts";
 import type { SilenceWatch } from "./silence.ts";
 
 /** Beyond the server's own timeout, for a server that vanished without a word and cannot be reached anew either. */
-const silenceTimeoutMs = 2_000;
+export const silenceTimeoutMs = 2_000;
 /**
  * Between the statements of a transaction nothing is waited for but this process's own event loop. One that is stopped there, or cut off,
  * must not hold its locks for long: others take over within 15 s.

@@ -18,6 +18,15 @@ describe("the cell of a lease", () => {
     expect([dispatcher.endsAtMs, dispatcher.steadySinceMs]).toEqual([12_345_678_901, 12_345_600_001]);
   });
 
+  test("lets calls be sent until 2 s before the lease ends", () => {
+    const cell = new LeaseCell();
+    cell.renew(100_000, 0);
+    expect([97_999, 98_000].map((nowMs) => cell.maySend(nowMs))).toEqual([true, false]);
+    expect([99_999, 100_000].map((nowMs) => cell.holds(nowMs))).toEqual([true, false]);
+    cell.die();
+    expect([cell.maySend(1), cell.holds(1)]).toEqual([false, false]);
+  });
+
   test("ends the lease at once with a death", () => {
     const thread = new LeaseCell();
     const dispatcher = new LeaseCell(thread.buffer);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { declareDead, takeOver } from "../../src/store/owners.ts";
 import { inTransaction, rowsOf } from "../fault/held.ts";
 import { openStore } from "../store/store.ts";
+import { execute } from "../support/database.ts";
 import { type Flow, promptRetry, startFlow, until, unique } from "../support/flow.ts";
 
 const latenessMsMax = 2_000;
@@ -127,6 +128,25 @@ test("a listing shows damaged tasks among the others, and its JSON stays whole",
   expect(items).toHaveLength(sets.length);
   expect(items.filter((item) => "injected" in item)).toEqual([]);
   expect(items.map((item) => item["body"])).toContain('1}, {"injected": true');
+});
+
+test("an answer that Postgres refuses is left out of its attempt, and neighbours settle beside it", async () => {
+  const { databaseUrl } = flow.service;
+  // Stands for whatever a server may refuse: a constraint of the user's own.
+  await execute(
+    databaseUrl,
+    "alter table lapse.attempts add constraint own check (response_snippet not like 'refuse%') not valid",
+  );
+  const queue = unique("refused");
+  const bodies = ["fine", "refuse this", "fine", "refuse that", "fine"];
+  const tasks = await Promise.all(
+    bodies.map((body) => flow.create({ url: flow.hook({ body }).url, queue, delay: "200ms" })),
+  );
+  const ended = await Promise.all(tasks.map(({ id }) => flow.reaches(id, "succeeded")));
+  expect(ended.map(({ lastAttempt }) => lastAttempt?.responseSnippet)).toEqual(["fine", null, "fine", null, "fine"]);
+  for (const { lastAttempt } of ended)
+    if (lastAttempt?.responseSnippet === null) expect(lastAttempt.error).toMatch(/could not be stored/);
+  await execute(databaseUrl, "alter table lapse.attempts drop constraint own");
 });
 
 test("nothing is left in flight, and no outcome is tried in a circle", async () => {

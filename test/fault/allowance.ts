@@ -21,13 +21,15 @@ export function outagesOf({ absences, postgresAway }: Presence): Span[] {
   return merge([...others.reduce<readonly Span[]>(intersect, first), ...postgresAway]);
 }
 
-/** Each death of a dispatcher. Others take over once they have worked for so long that they may judge it. */
+/**
+ * Each death of a dispatcher. Others take over once they have worked for so long that they may judge it. An outage of Postgres, however
+ * long, is nobody's death: each has the time of a lease to renew when it is over.
+ */
 export function deathsOf(presence: Presence): Death[] {
   const able = presence.absences.map((absences) =>
     complement(merge([...absences, ...presence.postgresAway]), presence.until),
   );
-  const everyone = presence.postgresAway.map((span): Absence => ({ ...span, how: "cut off" }));
-  return [...presence.absences.flat(), ...everyone].map(({ from: at, to: until, how }) => ({
+  return presence.absences.flat().map(({ from: at, to: until, how }) => ({
     at,
     until,
     how,

@@ -20,16 +20,25 @@ const takeoverMsMax = 15_000;
 const latenessMsMax = 2_000;
 const hangingCount = 4;
 
-/** In both walks: an accept's flush by an API, a settle's by a dispatcher. */
-const flushes = ["flush.begun", "flush.sent"] as const;
-const ofApis = [...namesOf("accept", "cancel", "confirm", "index"), ...flushes];
-const ofDispatchers = [...namesOf("claim", "fire", "settle", "heal", "fill"), ...flushes];
+/** As LAPSE_FAILPOINT takes it. */
+type Step = Failpoint | `${Failpoint}:${number}`;
+
+/** In both walks: an accept's flush by an API, a settle's by a dispatcher; before its first statement, and in its midst. */
+const flushes: readonly Step[] = ["flush.begun", "flush.begun:2", "flush.sent"];
+const ofApis: readonly Step[] = [...namesOf("accept", "cancel", "confirm", "index"), ...flushes];
+/** With one of two that were claimed together begun, too. */
+const ofDispatchers: readonly Step[] = [
+  ...namesOf("claim", "fire", "settle", "heal", "fill"),
+  "claim.won:2",
+  ...flushes,
+];
 /** Before the commit of a takeover, all that the dead had is still there for the next. */
 const uncommitted = ["takeover.declared", "takeover.recorded", "takeover.reassigned", "takeover.shares_moved"] as const;
 const committed = ["takeover.committed", "takeover.fired"] as const;
 
 test("each failpoint is walked", () => {
-  expect(new Set([...ofApis, ...ofDispatchers, ...uncommitted, ...committed])).toEqual(new Set(failpointNames));
+  const steps = [...ofApis, ...ofDispatchers, ...uncommitted, ...committed];
+  expect(new Set(steps.map(nameOf))).toEqual(new Set(failpointNames));
 });
 
 test("a process that dies at any failpoint breaks no promise", { timeout: testMsMax }, async () => {
@@ -113,10 +122,10 @@ const runningText = "select count(*)::int as count from lapse.tasks where state 
 
 interface Doomed {
   readonly process: LapseProcess;
-  readonly failpoint: Failpoint;
+  readonly failpoint: Step;
 }
 
-async function startDoomed(world: World, failpoint: Failpoint): Promise<Doomed> {
+async function startDoomed(world: World, failpoint: Step): Promise<Doomed> {
   return { process: await world.start("dispatcher", { LAPSE_FAILPOINT: failpoint }), failpoint };
 }
 
@@ -125,13 +134,14 @@ function dies({ process, failpoint }: Doomed): Promise<number> {
 }
 
 /** Resolves to when it died, by its own hand and nowhere else. */
-async function diesAt({ exited, lines }: LapseProcess, failpoint: Failpoint): Promise<number> {
+async function diesAt({ exited, lines }: LapseProcess, failpoint: Step): Promise<number> {
   const late = sleep(reachMsMax, null, { ref: false });
   const exit = await Promise.race([exited, late]);
   const at = hostNow();
   if (exit === null) throw new Error(`no process came to ${failpoint} within ${reachMsMax} ms`);
   expect(exit).toEqual({ code: null, signal: "SIGKILL" });
-  await until(() => lines.at(-1) === `failpoint.reached ${failpoint}`, 1_000, `${failpoint} is the last it says`);
+  const lastLine = `failpoint.reached ${nameOf(failpoint)}`;
+  await until(() => lines.at(-1) === lastLine, 1_000, `its last line is ${lastLine}`);
   return at;
 }
 
@@ -145,6 +155,10 @@ async function makeWalk(redisUrl: string, codeFolder: string): Promise<World> {
   world.receiver.answer((request) => answerTo(request, world.caller));
   const start: World["start"] = (role, env) => world.start(role, { NODE_COMPILE_CACHE: codeFolder, ...env });
   return { ...world, start };
+}
+
+function nameOf(step: Step): string {
+  return step.split(":")[0] ?? "";
 }
 
 function namesOf(...parts: readonly string[]): Failpoint[] {

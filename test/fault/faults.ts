@@ -38,6 +38,9 @@ const faults: Readonly<Record<FaultKind, Inject>> = {
     }),
   ),
   "process-drain": each((member, durationMs) => member.away("drained", () => restart(member, durationMs))),
+  "rolling-restart": async (_rig, members) => {
+    for (const member of members) await member.away("drained", () => restart(member, 0));
+  },
   "clock-ahead": each((member, durationMs) => skewClock(member, "ahead", durationMs)),
   "clock-behind": each((member, durationMs) => skewClock(member, "behind", durationMs)),
   "redis-flush": async (rig) => void (await rig.redisCommand("FLUSHALL")),

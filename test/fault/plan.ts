@@ -4,6 +4,7 @@ export const faultKinds = [
   "process-kill",
   "process-stop",
   "process-drain",
+  "rolling-restart",
   "clock-ahead",
   "clock-behind",
   "redis-flush",
@@ -66,6 +67,7 @@ const kinds: Readonly<Record<FaultKind, Kind>> = {
   "process-kill": { target: "process", ms: [500, 20_000], weight: 4 },
   "process-stop": { target: "process", ms: [1_000, 16_000], weight: 4 },
   "process-drain": { target: "process", ms: [0, 3_000], weight: 2 },
+  "rolling-restart": { target: "all", ms: [0, 0], weight: 2 },
   "clock-ahead": { target: "dispatcher", ms: [5_000, 15_000], weight: 1 },
   "clock-behind": { target: "dispatcher", ms: [5_000, 15_000], weight: 1 },
   "redis-flush": { target: "all", ms: [0, 0], weight: 2 },
@@ -135,8 +137,9 @@ function gustAt(atMs: number, random: () => number): Step[] {
 /** They would undo each other: both at one server, or at one process. */
 function collide(one: Step, other: Step): boolean {
   const [server, otherServer] = [one, other].map((step) => step.fault.split("-")[0]);
-  const isProcess = (name: string | undefined): boolean => name === "process" || name === "clock";
-  return isProcess(server) && isProcess(otherServer) ? one.target === other.target : server === otherServer;
+  const isProcess = (name = ""): boolean => ["process", "clock", "rolling"].includes(name);
+  const isSameTarget = one.target === other.target || one.target === "all" || other.target === "all";
+  return isProcess(server) && isProcess(otherServer) ? isSameTarget : server === otherServer;
 }
 
 function pickKind(random: () => number): FaultKind {

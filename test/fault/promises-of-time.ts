@@ -10,6 +10,8 @@ const clockToleranceMs = 2;
 const disturbedMsMax = 15_000;
 /** A claim that was under way when its dispatcher died may commit this much later (statements end after 5 s). */
 const lastClaimMsMax = 10_000;
+/** However long the machine stood still, this is all that it explains. */
+const stalledMsMax = 10_000;
 /** Receivers refuse a signature that is further off than 300 s; up to here a call may have waited in a process that was stopped. */
 const timestampMsMax = 60_000;
 
@@ -109,7 +111,10 @@ function possibleFrom(view: View, { id, dueAt, toldAt }: Due, latenessMsMax: num
 /** For how much of the span the machine stood still. */
 function stalledMs({ bounds }: View, { from, to }: Span): number {
   const overlaps = (bounds.stalls ?? []).map((stall) => Math.min(to, stall.to) - Math.max(from, stall.from));
-  return overlaps.reduce((sum, ms) => sum + Math.max(0, ms), 0);
+  return Math.min(
+    stalledMsMax,
+    overlaps.reduce((sum, ms) => sum + Math.max(0, ms), 0),
+  );
 }
 
 /** An attempt is lost only with its dispatcher, and its task is then taken over in time. */

@@ -115,14 +115,9 @@ class Proxy implements FaultProxy {
     this.#links.add(link);
     this.#carry(link, near, far);
     this.#carry(link, far, near);
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
+    for (const socket of [near, far]) {
       socket.on("error", () => undefined);
       socket.on("close", () => {
-        // Into a network that drops packets a goodbye vanishes, too.
-        if (!link.isDead) this.#afterFault(() => other.destroy());
         if (near.destroyed && far.destroyed) this.#links.delete(link);
       });
     }
@@ -145,9 +140,11 @@ class Proxy implements FaultProxy {
       from.pause();
       last = passOn(piece, watch?.saw(piece) ?? false);
     });
-    from.on("end", () => {
-      last = endOnceIdle();
-    });
+    // What was sent before a goodbye still arrives before it. Into a network that drops packets a goodbye vanishes, too.
+    for (const goodbye of ["end", "close"])
+      from.on(goodbye, () => {
+        last = endOnceIdle();
+      });
   }
 
   /** False where the piece never arrives. */
@@ -170,11 +167,6 @@ class Proxy implements FaultProxy {
     this.#lineFreeMs = Math.max(now, this.#lineFreeMs) + (bytes / bytesPerSecond) * 1_000;
     const waitMs = this.#lineFreeMs - now;
     if (waitMs > tickMs) await sleep(waitMs);
-  }
-
-  #afterFault(work: () => void): void {
-    if (this.#fault.kind === "stalled") void this.#mended.promise.then(work);
-    else work();
   }
 }
 

@@ -64,6 +64,8 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
   const bounds = { ...boundsOf(rig, happenings), stalls: stood, heldBack: await ofBadOrigin(rig) };
   violations.push(...brokenPromises(histories, bounds), ...[...rig.members.values()].flatMap(({ crashes }) => crashes));
   violations.push(...(await unbalanced(rig)));
+  const counts = tally(histories, bounds, happenings);
+  violations.push(...tooManySentLate(plan, counts));
   return {
     violations,
     taskCount: histories.tasks.length,
@@ -72,7 +74,7 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
     faults: counted(plan.steps),
     stalledMs: Math.round(stood.reduce((sum, { from, to }) => sum + to - from, 0)),
     answers: answersOf(histories),
-    tally: tally(histories, bounds, happenings),
+    tally: counts,
   };
 }
 
@@ -118,6 +120,15 @@ function boundsOf(rig: Rig, happenings: readonly Happening[]): Bounds {
 async function ofBadOrigin({ postgres, receivers }: Rig): Promise<Set<string>> {
   const text = "select id from lapse.tasks where starts_with(url, $1)";
   return new Set((await rowsOf<{ id: string }>(postgres.url, text, [receivers.badUrl])).map(({ id }) => id));
+}
+
+/** Of all its calls, one that is stopped is between its last look at its lease and the write of one: more is no bad luck. */
+function tooManySentLate({ steps }: Plan, { duplicates }: Tally): string[] {
+  const stopCount = steps.filter(({ fault }) => fault === "process-stop").length;
+  const sentCount = duplicates["stop between check and write"] ?? 0;
+  return sentCount > stopCount
+    ? [`${sentCount} calls were sent after their tasks were taken over, in ${stopCount} stops`]
+    : [];
 }
 
 async function unbalanced({ caller }: Rig): Promise<string[]> {

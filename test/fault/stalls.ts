@@ -1,5 +1,6 @@
-// Owns measuring when the machine itself stood still: this process was not run, or the disk took its time. Nobody's lateness.
+// Owns measuring when the machine itself stood still: processes waited for a processor, or the disk took its time. Nobody's lateness.
 
+import { existsSync, readFileSync } from "node:fs";
 import { Client } from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
 import { merge } from "./allowance.ts";
@@ -12,6 +13,10 @@ const lateMsMin = 20;
 const commitEveryMs = 250;
 /** A commit takes a few ms on any disk that has nothing else to do. */
 const commitMsMin = 50;
+/** Linux tells for how long some process waited for a processor: for most of a window, and nobody's times mean anything. */
+const pressurePath = "/proc/pressure/cpu";
+const pressureEveryMs = 250;
+const pressureShareMin = 0.8;
 
 /** Watches until `stop`. */
 export class Stalls {
@@ -19,7 +24,7 @@ export class Stalls {
   readonly #databaseUrl: string;
   #isStopped = false;
   #commits: Promise<void> | null = null;
-  #looks: NodeJS.Timeout | null = null;
+  readonly #timers: NodeJS.Timeout[] = [];
 
   /** `databaseUrl`: of a PostgreSQL that is asked directly, for a commit of nobody's. */
   constructor(databaseUrl: string) {
@@ -32,21 +37,35 @@ export class Stalls {
   }
 
   start(): this {
+    this.#watchPressure();
     let lookedAt = hostNow();
-    this.#looks = setInterval(() => {
+    const looks = setInterval(() => {
       const now = hostNow();
       const expectedAt = lookedAt + lookEveryMs;
       if (now - expectedAt > lateMsMin) this.#spans.push({ from: expectedAt, to: now });
       lookedAt = now;
     }, lookEveryMs);
+    this.#timers.push(looks);
     this.#commits = this.#commit();
     return this;
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
-    if (this.#looks !== null) clearInterval(this.#looks);
+    for (const timer of this.#timers) clearInterval(timer);
     await this.#commits;
+  }
+
+  #watchPressure(): void {
+    if (!existsSync(pressurePath)) return;
+    let last = { at: hostNow(), waitedMs: readPressureMs() };
+    const looks = setInterval(() => {
+      const now = { at: hostNow(), waitedMs: readPressureMs() };
+      if (now.waitedMs - last.waitedMs >= pressureShareMin * (now.at - last.at))
+        this.#spans.push({ from: last.at, to: now.at });
+      last = now;
+    }, pressureEveryMs);
+    this.#timers.push(looks);
   }
 
   async #commit(): Promise<void> {
@@ -71,4 +90,10 @@ export class Stalls {
     if (to - from > commitMsMin) this.#spans.push({ from, to });
     await sleep(commitEveryMs);
   }
+}
+
+/** `some … total=`: in µs, since the start of the machine. */
+function readPressureMs(): number {
+  const [, total = "0"] = /some .*total=(\d+)/.exec(readFileSync(pressurePath, "utf8")) ?? [];
+  return Number(total) / 1_000;
 }

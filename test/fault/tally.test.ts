@@ -44,7 +44,9 @@ test("a death is made good 15 s after one that lives has been able to for that l
   expect(byOf([[away(1_000, 2_000)], []])).toEqual([16_000]);
   // The other is away as well, and then has to be steady.
   expect(byOf([[away(1_000, 50_000)], [away(5_000, 8_000)]])).toEqual([23_000, 23_000]);
-  expect(byOf([[away(1_000, 2_000)], []], [{ from: 3_000, to: 20_000 }])).toEqual([35_000, 35_000]);
+  expect(byOf([[away(1_000, 2_000)], []], [{ from: 3_000, to: 20_000 }])).toEqual([35_000]);
+  // Nobody dies of an outage.
+  expect(byOf([[], []], [{ from: 3_000, to: 20_000 }])).toEqual([]);
   // It is itself back first.
   expect(byOf([[away(1_000, 2_000)]])).toEqual([17_000]);
   // Calls in flight have 30 s to end.

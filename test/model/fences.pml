@@ -18,7 +18,7 @@
 #include "store.pml"
 #include "memory.pml"
 #include "dispatch.pml"
-#include "callers.pml"
+#include "canceller.pml"
 #include "calls.pml"
 
 init {

@@ -1,5 +1,5 @@
 // Goal: no order of steps, crashes and losses breaks a promise of the protocol; and each guard is there for a reason.
-// Method: spin walks every run of the model (fences.pml, progress.pml), then again with one guard taken out at a time.
+// Method: spin walks every run of the model (fences.pml, progress.pml, strays.pml), then again with one guard taken out at a time.
 
 import { describe, expect, it } from "vitest";
 import { sized } from "../support/size.ts";
@@ -8,15 +8,26 @@ import { check, type ModelRun, type Mutation } from "./spin.ts";
 /** Some 20 times what it takes here, built by a compiler that does not optimise, beside other tests. */
 const searchMsMax = 10 * 60_000;
 
+interface Search {
+  readonly run: ModelRun;
+  /** Far below what it has, far above what a model has whose first step is stuck. */
+  readonly statesMin: number;
+}
+
+const longRuns: readonly Search[] = [
+  { run: { model: "fences", attemptsMax: 3 }, statesMin: 4_000_000 },
+  { run: { model: "progress", attemptsMax: 3 }, statesMin: 8_000_000 },
+];
+
 describe("the protocol", () => {
-  // Far below what they have, far above what a model has whose first step is stuck.
-  const runs: readonly { run: ModelRun; statesMin: number }[] = [
+  const searches: readonly Search[] = [
     { run: { model: "fences" }, statesMin: 200_000 },
     { run: { model: "progress" }, statesMin: 800_000 },
-    ...sized({ usual: [], long: [{ run: { model: "fences", attemptsMax: 3 } as const, statesMin: 2_000_000 }] }),
+    { run: { model: "strays" }, statesMin: 3_000 },
+    ...sized({ usual: [], long: longRuns }),
   ];
 
-  it.each(runs)("keeps its promises in every run of $run", { timeout: searchMsMax }, async ({ run, statesMin }) => {
+  it.each(searches)("keeps its promises in every run of $run", { timeout: searchMsMax }, async ({ run, statesMin }) => {
     const { violation, ...search } = await check(run);
     if (violation !== null) expect.fail(`${violation.what}\n${violation.story}`);
     expect(search).toMatchObject({ isComplete: true, unreached: [] });
@@ -172,6 +183,29 @@ describe("a guard that is taken out is missed", () => {
       takeOut: "!isDead[self(d)] && of(t, task[t].attempts).call == idle",
       putIn: "false",
       breaks: /p3_p10/,
+    },
+    {
+      guard: "a stray is one that two looks in a row found",
+      model: "strays",
+      file: "strays.pml",
+      takeOut: "!isInFlight(d) && mind[d].stray == mind[d].looked ->",
+      putIn: "!isInFlight(d) ->",
+      breaks: /P5/,
+    },
+    {
+      guard: "a look comes after the takeovers of its round",
+      model: "strays",
+      file: "strays.pml",
+      takeOut: "(mind[d].taken == 0)\n",
+      putIn: "true\n",
+      breaks: /P5/,
+    },
+    {
+      guard: "what is being claimed is in flight",
+      model: "strays",
+      file: "strays.pml",
+      takeOut: "mind[d].claimed > 0 || ",
+      breaks: /P5/,
     },
   ];
 

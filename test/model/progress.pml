@@ -25,7 +25,7 @@ bool entry[TASKS];
 #include "store.pml"
 #include "memory.pml"
 #include "dispatch.pml"
-#include "callers.pml"
+#include "canceller.pml"
 
 /* acceptor.ts, entry-feed.ts. A flush whose answer is lost is sent again as it is: its ids make that harmless. */
 proctype Acceptor(byte t) {

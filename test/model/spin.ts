@@ -29,8 +29,8 @@ export interface Mutation {
 }
 
 export interface ModelRun {
-  /** `fences` (assertions) or `progress` (assertions and the claim that runs end well). */
-  readonly model: "fences" | "progress";
+  /** A file of this folder. `progress` has, beside assertions, a claim: that every run ends well. */
+  readonly model: "fences" | "progress" | "strays";
   readonly attemptsMax?: number;
   readonly mutation?: Mutation;
 }
@@ -63,10 +63,10 @@ export async function check(run: ModelRun): Promise<Verdict> {
     const spin = spinCall(run);
     await execute(folder, findSpin(), [...spin, "-a", `${run.model}.pml`]);
     const compiler = findCompiler();
-    const search = run.model === "fences" ? ["-DSAFETY"] : ["-DNOFAIR"];
+    const hasClaim = run.model === "progress";
     // What a mutation breaks is found early: there the compiler would take longer than the search.
     const effort = run.mutation === undefined ? "-O2" : "-O0";
-    const defines = [...search, "-DNOREDUCE", `-DMEMLIM=${memoryMbMax}`];
+    const defines = [hasClaim ? "-DNOFAIR" : "-DSAFETY", "-DNOREDUCE", `-DMEMLIM=${memoryMbMax}`];
     await execute(folder, compiler.program, [
       ...compiler.options,
       "-w",
@@ -77,8 +77,7 @@ export async function check(run: ModelRun): Promise<Verdict> {
       "pan.c",
       ...compiler.libraries,
     ]);
-    const cycles = run.model === "fences" ? [] : ["-a"];
-    const output = await execute(folder, "./pan", [...cycles, `-m${depthMax}`, `-w${hashBits}`]);
+    const output = await execute(folder, "./pan", [...(hasClaim ? ["-a"] : []), `-m${depthMax}`, `-w${hashBits}`]);
     const trail = [`${run.model}.pml`, `_${run.model}.pml`].find((name) => existsSync(join(folder, `${name}.trail`)));
     const violation = trail === undefined ? null : await tell({ folder, spin, model: run.model, output });
     return { violation, ...readFigures(output) };

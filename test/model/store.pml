@@ -135,3 +135,15 @@ inline takeOverTask(t, newOwner, hasSlot) {
     fi
   fi
 }
+
+/* ---- the clock of Postgres ---- */
+
+proctype Clock(byte t) {
+end:
+  do
+  :: atomic { task[t].state == scheduled && !task[t].isDue ->
+      task[t].isDue = true;
+      printf("task %d: is due\n", t)
+    }
+  od
+}

@@ -24,13 +24,12 @@ Mind mind[DISPATCHERS];
 
 #include "store.pml"
 #include "memory.pml"
-#include "callers.pml"
 
 #define isCalledBy(d, n) (of(0, n).call != idle && dispatcherOf(of(0, n).owner) == d)
 #define isInFlight(d) (mind[d].claimed > 0 || isCalledBy(d, 1) || isCalledBy(d, ATTEMPTS))
 
-#define mayBeginTakeover(d) true
-#define mayLook(d) true
+/* dispatcher.ts, reclaim: a look comes after the takeovers, when their answers have been heard. */
+#define mayLook(d) (mind[d].taken == 0)
 
 /* lane.ts, claimer.ts */
 proctype Lane(byte d) {
@@ -55,13 +54,13 @@ end:
 proctype Rounds(byte d) {
 end:
   do
-  :: atomic { mayTakeOver(0, self(d)) && mind[d].taken == 0 && mayBeginTakeover(d) ->
+  :: atomic { mayTakeOver(0, self(d)) && mind[d].taken == 0 ->
       d_step { takeOverTask(0, self(d), true) }
       printf("task 0: taken over by dispatcher %d\n", d);
       if
       :: task[0].state == running -> mind[d].taken = task[0].attempts
-      :: else /* It ended, or the answer is lost. */
       :: task[0].state == running -> printf("task 0: that answer is lost\n")
+      :: else
       fi
     }
   :: atomic { mind[d].taken > 0 ->
@@ -97,7 +96,7 @@ end:
 proctype Firing(byte n) {
 end:
   do
-  :: atomic { of(0, n).call == connecting -> 
+  :: atomic { of(0, n).call == connecting ->
       printf("task 0: the call of attempt %d is withheld\n", n);
       d_step { endCall(0, n) }
     }

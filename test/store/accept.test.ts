@@ -44,11 +44,22 @@ describe("a flush", () => {
     const [one, two] = [uuidv7(), uuidv7()];
     await new KnownQueues(database).ensure([one, two]);
     const arrivals = [one, two, one].map((queue) => arrival({ queue }));
-    expect(await insertArrivals(database, uuidv7(), arrivals)).toEqual(new Set(arrivals.map(({ id }) => id)));
+    expect(await insertArrivals(database, { id: uuidv7(), notAfter: null }, arrivals)).toEqual(
+      new Set(arrivals.map(({ id }) => id)),
+    );
     expect([await counts(one), await counts(two)]).toEqual([
       { accepted: 2, live: 2 },
       { accepted: 1, live: 1 },
     ]);
+  });
+
+  test("stores nothing once its answer is no longer waited for", async () => {
+    const queue = uuidv7();
+    await new KnownQueues(database).ensure([queue]);
+    const arrivals = [arrival({ queue, key: "k" })];
+    expect(await insertArrivals(database, { id: uuidv7(), notAfter: Date.now() - 1 }, arrivals)).toEqual(new Set());
+    expect(await counts(queue)).toEqual({ accepted: 0, live: 0 });
+    expect((await insertArrivals(database, { id: uuidv7(), notAfter: Date.now() + 5_000 }, arrivals)).size).toBe(1);
   });
 
   test("sent again as it is stores and counts nothing more", async () => {
@@ -56,8 +67,8 @@ describe("a flush", () => {
     await new KnownQueues(database).ensure([queue]);
     const arrivals = [arrival({ queue }), arrival({ queue, key: "k" })];
     const flushId = uuidv7();
-    await insertArrivals(database, flushId, arrivals);
-    expect(await insertArrivals(database, flushId, arrivals)).toEqual(new Set());
+    await insertArrivals(database, { id: flushId, notAfter: null }, arrivals);
+    expect(await insertArrivals(database, { id: flushId, notAfter: null }, arrivals)).toEqual(new Set());
     expect(await counts(queue)).toEqual({ accepted: 2, live: 2 });
     for (const one of arrivals)
       expect(await database.query((connection) => findStanding(connection, one))).toMatchObject({ id: one.id });
@@ -67,7 +78,7 @@ describe("a flush", () => {
     const queue = uuidv7();
     const standing = await store.insert({ queue, key: "k" });
     const [taken, free] = [arrival({ queue, key: "k" }), arrival({ queue, key: "other" })];
-    expect(await insertArrivals(database, uuidv7(), [taken, free])).toEqual(new Set([free.id]));
+    expect(await insertArrivals(database, { id: uuidv7(), notAfter: null }, [taken, free])).toEqual(new Set([free.id]));
     expect(await counts(queue)).toEqual({ accepted: 1, live: 2 });
     expect(await database.query((connection) => findStanding(connection, taken))).toMatchObject({ id: standing });
   });
@@ -75,7 +86,7 @@ describe("a flush", () => {
   test("keeps every digit and byte of what it is given", async () => {
     const json = '{"id":12345678901234567890,"price":1.10,"name":"\\"\\\\{}\'ß漢","b":1,"a":2}';
     const given = arrival({ body: { kind: "payload", json }, labels: { "a,b": '{"}' }, headers: { "x-a": "\\ \" '" } });
-    await insertArrivals(database, uuidv7(), [given]);
+    await insertArrivals(database, { id: uuidv7(), notAfter: null }, [given]);
     const row = await store.read(given.id);
     expect(row).toMatchObject({ payload: json, labels: given.task.labels, headers: given.task.headers });
   });
@@ -102,7 +113,7 @@ describe("an answer that is lost", () => {
     const queue = uuidv7();
     await new KnownQueues(database).ensure([queue]);
     const given = arrival({ queue });
-    await insertArrivals(database, uuidv7(), [given]);
+    await insertArrivals(database, { id: uuidv7(), notAfter: null }, [given]);
     await database.transaction((trx) => insertArrivalsIn(trx, [given], "scheduled"));
     expect(await counts(queue)).toEqual({ accepted: 1, live: 1 });
   });

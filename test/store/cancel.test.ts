@@ -3,6 +3,7 @@
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Canceller } from "../../src/intake/canceller.ts";
+import { Clock } from "../../src/runtime/clock.ts";
 import { cancelTask, cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
 import { claim } from "../../src/store/claims.ts";
 import { openStore, randomOf } from "./store.ts";
@@ -68,6 +69,13 @@ describe("a cancel", () => {
     expect(await store.read(elsewhere)).toMatchObject({ state: "scheduled" });
   });
 
+  test("by key changes nothing once its answer is no longer waited for: the key may be another task's by then", async () => {
+    const id = await store.insert({ key: "given-up" });
+    const names = [{ queue: "default", key: "given-up" }];
+    expect(await cancelTasksByKey(database, names, Date.now() - 1)).toEqual([]);
+    expect(await cancelTasksByKey(database, names, Date.now() + 5_000)).toMatchObject([{ id, state: "cancelled" }]);
+  });
+
   test("passes over a row that a stranger holds, and waits for it singly", async () => {
     const [held, free] = (await store.insertMany(2)) as [string, string];
     const stranger = await store.stranger();
@@ -83,7 +91,11 @@ describe("a cancel", () => {
 test("of a cancel and a claim at once exactly one wins each of 500 tasks", async () => {
   const seed = 11;
   const random = randomOf(seed);
-  const canceller = new Canceller(database, { due: () => undefined, gone: () => undefined });
+  const canceller = new Canceller({
+    database,
+    signals: { due: () => undefined, gone: () => undefined },
+    clock: new Clock(),
+  });
   const faults: string[] = [];
   for (let round = 0; round < 20; round += 1) {
     const ids = await store.insertMany(25);
@@ -109,7 +121,11 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
 });
 
 test("callers of unlike reach at once each cancel what they can see, and no other", async () => {
-  const canceller = new Canceller(database, { due: () => undefined, gone: () => undefined });
+  const canceller = new Canceller({
+    database,
+    signals: { due: () => undefined, gone: () => undefined },
+    clock: new Clock(),
+  });
   const [mail, reports] = [
     await store.insertMany(20, { queue: "mail" }),
     await store.insertMany(20, { queue: "reports" }),

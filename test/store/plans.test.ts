@@ -122,7 +122,11 @@ const cases: readonly Case[] = [
     send: (database) => settleAttempts(database, retries()),
     mayOrder: true,
   },
-  { name: "accept", send: (database) => insertArrivals(database, uuidv7(), arrivals()), mayOrder: true },
+  {
+    name: "accept",
+    send: (database) => insertArrivals(database, { id: uuidv7(), notAfter: null }, arrivals()),
+    mayOrder: true,
+  },
   { name: "what stands in an arrival's way", send: on((c) => findStanding(c, arrival({ key: keys[0] ?? "" }))) },
   { name: "cancel by id", send: (database) => cancelTasksById(database, dueIds), mayOrder: true },
   { name: "cancel by key", send: (database) => cancelTasksByKey(database, keys.map(named)), mayOrder: true },

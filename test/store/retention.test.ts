@@ -26,7 +26,7 @@ const prune = (limit: number, retentionMs = hourMs) => pruneEnded(database, uuid
 async function fired(count: number): Promise<string[]> {
   const owner = await store.dispatcher();
   const arrivals = Array.from({ length: count }, () => arrival());
-  await insertArrivals(database, uuidv7(), arrivals);
+  await insertArrivals(database, { id: uuidv7(), notAfter: null }, arrivals);
   const made = arrivals.map(({ id }) => id);
   await store.query("update lapse.tasks set next_attempt_at = now() where id = any($1)", [made]);
   const { claimed } = await claim(database, owner, made);
@@ -66,7 +66,7 @@ describe("retention", () => {
 
   test("keeps what ended within its time, and what is live", async () => {
     await fired(1);
-    await insertArrivals(database, uuidv7(), [arrival()]);
+    await insertArrivals(database, { id: uuidv7(), notAfter: null }, [arrival()]);
     expect(await prune(10, 24 * hourMs)).toBe(0);
     expect(await counts()).toEqual({ balanced: true, accepted: 2, live: 1, succeeded: 1, pruned: 0 });
   });
@@ -74,7 +74,7 @@ describe("retention", () => {
   test("never removes a task that is retried at the same time", async () => {
     const faults: unknown[] = [];
     const old = Array.from({ length: 20 }, () => arrival());
-    await insertArrivals(database, uuidv7(), old);
+    await insertArrivals(database, { id: uuidv7(), notAfter: null }, old);
     await store.query("update lapse.tasks set state = 'failed', finished_at = now() - interval '2 hours'");
     const [retried] = await Promise.all([
       Promise.all(old.map(({ id }) => database.query((connection) => retryTask(connection, id)))),
@@ -118,7 +118,7 @@ describe("the audit", () => {
     await fired(3);
     await prune(2);
     await store.query("update lapse.tallies set created_at = created_at - interval '61 s'");
-    await insertArrivals(database, uuidv7(), [arrival()]);
+    await insertArrivals(database, { id: uuidv7(), notAfter: null }, [arrival()]);
     await foldTallies(database, uuidv7());
     await foldTallies(database, uuidv7());
     const rows = await store.query("select kind, count::int as count from lapse.tallies order by kind, count");
@@ -131,7 +131,8 @@ describe("the audit", () => {
   });
 
   test("counts what was folded once where two fold at once", async () => {
-    for (let flush = 0; flush < 20; flush += 1) await insertArrivals(database, uuidv7(), [arrival()]);
+    for (let flush = 0; flush < 20; flush += 1)
+      await insertArrivals(database, { id: uuidv7(), notAfter: null }, [arrival()]);
     await store.query("update lapse.tallies set created_at = created_at - interval '61 s'");
     await Promise.all([foldTallies(database, uuidv7()), foldTallies(database, uuidv7())]);
     expect(await counts()).toMatchObject({ balanced: true, accepted: 20 });

@@ -224,7 +224,7 @@ describe("a tombstone asked for while an attempt was in flight", () => {
     await remember(task.id, hourMs);
     await settle(task);
     expect(await tombstones(task.key)).toHaveLength(1);
-    const stored = await insertArrivals(database, uuidv7(), [arrival({ key: task.key })]);
+    const stored = await insertArrivals(database, { id: uuidv7(), notAfter: null }, [arrival({ key: task.key })]);
     expect(stored.size).toBe(0);
   });
 
