@@ -8,7 +8,13 @@ const lines = [
   { config: "^src/config(\\.ts$|/)" },
   { http: "^src/http/" },
   { intake: "^src/intake/", dispatch: "^src/dispatch/" },
-  { store: "^src/store/", "due-index": "^src/due-index/", "rate-limit": "^src/rate-limit/", webhook: "^src/webhook/", embedded: "^src/embedded/" },
+  {
+    store: "^src/store/",
+    "due-index": "^src/due-index/",
+    "rate-limit": "^src/rate-limit/",
+    webhook: "^src/webhook/",
+    embedded: "^src/embedded/",
+  },
   { task: "^src/task/" },
 ];
 /** Beside the lines: usable by every part but task, which is pure, and importing no other than task. */

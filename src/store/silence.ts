@@ -32,8 +32,8 @@ interface Watched {
   heardAtMs: number;
   /** How much longer it may be silent before it is looked into. */
   silenceMs: number;
-  /** The server at the other end is the one whose processes can be asked after, and no pooler in between. */
-  isDirect: boolean;
+  /** False: a pooler stands in between, and its sessions cannot be asked after. Null: not known yet. */
+  isDirect: boolean | null;
 }
 
 /**
@@ -60,7 +60,7 @@ export class SilenceWatch {
       bytesHeard: 0,
       heardAtMs: 0,
       silenceMs: silenceMsMin,
-      isDirect: false,
+      isDirect: null,
     };
     this.#watched.add(watched);
     client.once("end", () => this.#watched.delete(watched));
@@ -104,7 +104,7 @@ export class SilenceWatch {
 
   #silent(): Watched[] {
     return [...this.#watched].filter((watched) => {
-      if (watched.waiting === 0 || !watched.isDirect) return false;
+      if (watched.waiting === 0 || watched.isDirect === false) return false;
       if (hasHeard(watched)) listenAnew(watched);
       return monotonicMs() - watched.heardAtMs >= watched.silenceMs;
     });

@@ -15,7 +15,7 @@ const lockedMs = 300;
 /** Late by more than this is missed, but not by a moment. */
 const graceMs = 1_000;
 /** For a process to come back and fire a task. */
-const endMsMax = 120_000;
+const endMsMax = 240_000;
 
 /** `/again` fails a first attempt, `/hang` never answers one, `/confirm` asks before it acts, `/declined` asks after a cancel. */
 export async function answerTo({ path, headers }: ReceivedRequest, caller: Caller): Promise<ReceiverAnswer> {

@@ -41,7 +41,7 @@ test("each failpoint is walked", () => {
   expect(new Set(steps.map(nameOf))).toEqual(new Set(failpointNames));
 });
 
-test("a process that dies at any failpoint breaks no promise", { timeout: testMsMax }, async () => {
+test("a process that dies at any failpoint breaks no promise", { timeout: 2 * testMsMax }, async () => {
   const { url: redisUrl } = await ownRedis();
   const codeFolder = await compileOnce();
   const make = () => makeWalk(redisUrl, codeFolder);

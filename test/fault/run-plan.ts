@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { deathsOf, outagesOf } from "./allowance.ts";
 import { inject } from "./faults.ts";
 import { readHeld, rowsOf, untilSettled } from "./held.ts";
-import { type Bounds, brokenPromises, type Happening, type Histories } from "./history.ts";
+import { type Bounds, brokenPromises, type Happening, type Histories, type Span, type Told } from "./history.ts";
 import { hostNow } from "./host-clock.ts";
 import { Load } from "./load.ts";
 import { type Plan, randomOf, type Step } from "./plan.ts";
@@ -36,9 +36,9 @@ export interface Verdict {
 export interface Answers {
   /** Calls without an answer, or with one of the 5xx. */
   readonly failedCount: number;
-  /** Of those, accepts that join a flush: they need no connection of their own. */
-  readonly failedAcceptCount: number;
   readonly p99Ms: number;
+  /** The same while the machine did not stand still, of accepts that join a flush: they need no connection of their own. */
+  readonly undisturbedAccepts: { readonly failedCount: number; readonly p99Ms: number };
 }
 
 export interface Watcher {
@@ -73,7 +73,7 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
     requestCount: histories.seen.length,
     faults: counted(plan.steps),
     stalledMs: Math.round(stood.reduce((sum, { from, to }) => sum + to - from, 0)),
-    answers: answersOf(histories),
+    answers: answersOf(histories, stood),
     tally: counts,
   };
 }
@@ -144,15 +144,21 @@ async function unbalanced({ caller }: Rig): Promise<string[]> {
   );
 }
 
-function answersOf({ told }: Histories): Answers {
-  const took = told.map(({ askedAt, answeredAt }) => answeredAt - askedAt).toSorted((one, other) => one - other);
-  const failed = told.filter(isUnknown);
-  return {
-    failedCount: failed.length,
-    failedAcceptCount: failed.filter(({ call, idempotencyKey }) => call === "accept" && idempotencyKey === undefined)
-      .length,
-    p99Ms: Math.round(took[Math.floor(took.length * 0.99)] ?? 0),
+function answersOf({ told }: Histories, stalls: readonly Span[]): Answers {
+  const undisturbed = told.filter(
+    ({ call, idempotencyKey, askedAt, answeredAt }) =>
+      call === "accept" &&
+      idempotencyKey === undefined &&
+      !stalls.some(({ from, to }) => from <= answeredAt && to >= askedAt),
+  );
+  const summed = (calls: readonly Told[]): Answers["undisturbedAccepts"] => {
+    const took = calls.map(({ askedAt, answeredAt }) => answeredAt - askedAt).toSorted((one, other) => one - other);
+    return {
+      failedCount: calls.filter(isUnknown).length,
+      p99Ms: Math.round(took[Math.floor(took.length * 0.99)] ?? 0),
+    };
   };
+  return { ...summed(told), undisturbedAccepts: summed(undisturbed) };
 }
 
 function counted(steps: readonly Step[]): Record<string, number> {

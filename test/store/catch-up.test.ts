@@ -82,6 +82,7 @@ describe("a start after a gap", () => {
     const alone = await store.read(other);
     expect(alone).toMatchObject({ version: 1, attempts: 0 });
     expect(alone.next_attempt_at - alone.updated_at).toBeLessThan(400);
+    await lastBeat(0);
     expect(await rampOverdue(store.database)).toBe(0);
   });
 

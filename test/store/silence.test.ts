@@ -5,6 +5,7 @@ import { Client } from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLog } from "../../src/runtime/log.ts";
 import { Database } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
 import { StoreUnavailableError } from "../../src/store/errors.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { type FaultProxy, startProxy } from "../fault/proxy.ts";
@@ -60,6 +61,13 @@ test("a call on a connection that went silent fails soon, and the next finds no 
   expect(performance.now() - from).toBeLessThan(foundMsMax);
   await Promise.all(calls());
   expect(performance.now() - from).toBeLessThan(foundMsMax);
+});
+
+test("a start that nobody answers fails, and does not hang", async () => {
+  const url = new URL(testDatabase.url);
+  url.port = String(proxy.port);
+  proxy.set({ kind: "half-open" });
+  await expect(migrate(url.href)).rejects.toThrow(StoreUnavailableError);
 });
 
 test("a statement that takes its time is left alone, and so are the connections beside it", async () => {

@@ -6,6 +6,7 @@ import type { AnswerHeaders, AttemptResult } from "../../src/task/attempt-result
 import type { ClaimedTask } from "../../src/task/claimed-task.ts";
 import { errorLengthMax, settle } from "../../src/task/settle.ts";
 import type { RetryPolicy } from "../../src/task/task.ts";
+import { claimedTask } from "../webhook/claimed-task.ts";
 
 const now = Date.parse("2026-11-21T02:30:00.000Z");
 const dayMs = 86_400_000;
@@ -19,27 +20,7 @@ const retry: RetryPolicy = {
   jitter: 0,
 };
 
-const firstAttempt: ClaimedTask = {
-  id: "0193a1b2-0000-7000-8000-000000000001",
-  queue: "default",
-  key: null,
-  attempt: 1,
-  attemptsBefore: 0,
-  dueAt: now - 10,
-  startedAt: now - 8,
-  latenessMs: 2,
-  url: "https://shop.example/hooks/cancel-order",
-  method: "POST",
-  headers: {},
-  body: { kind: "none" },
-  timeoutMs: 30_000,
-  retry,
-  delivery: "at-least-once",
-  reschedules: 0,
-  maxReschedules: null,
-  traceparent: null,
-  damage: null,
-};
+const firstAttempt = claimedTask({ dueAt: now - 10, startedAt: now - 8, latenessMs: 2, timeoutMs: 30_000, retry });
 const lastAttempt: ClaimedTask = { ...firstAttempt, attempt: 10 };
 const atMostOnce: ClaimedTask = { ...firstAttempt, delivery: "at-most-once" };
 const silent: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null };
@@ -265,6 +246,11 @@ describe("at-most-once", () => {
 
   test.each(sent)("%s ends the task failed: it may have arrived", (_name, result) => {
     expect(settleWith(result, atMostOnce).next).toEqual({ kind: "failed" });
+  });
+
+  test("what could never be sent is blocked, and is not tried again", () => {
+    const settlement = settleWith({ kind: "unsendable", error: "its headers are not an object" }, firstAttempt);
+    expect(settlement).toMatchObject({ outcome: "blocked", next: { kind: "failed" } });
   });
 
   test.each(["refused", "blocked"] as const)("%s is tried again while attempts are left: nothing was sent", (kind) => {
