@@ -89,8 +89,7 @@ function each(work: (member: Member, durationMs: number) => Promise<void>): Inje
 }
 
 async function restart(member: Member, pauseMs: number): Promise<void> {
-  const code = await member.drain();
-  if (code !== 0) member.crashes.push(`${member.name} drained with exit code ${code}`);
+  await member.drain();
   await sleep(pauseMs);
   await member.start();
 }

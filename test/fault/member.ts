@@ -13,10 +13,17 @@ const clockOffsets = { right: null, ahead: "+1h", behind: "-1h" } as const;
 const logLinesKept = 400;
 const startMsMax = 60_000;
 const restartMs = 250;
+/** Calls in flight have 30 s, and their outcomes some more. */
+const drainMsMax = 60_000;
 
 /** Why it was away, from a dispatcher's tasks' point of view. */
 export interface Absence extends Span {
   readonly how: "killed" | "stopped" | "drained" | "cut off";
+}
+
+export interface FailedDrain extends Span {
+  /** Null: it was killed. */
+  readonly code: number | null;
 }
 
 export interface MemberOptions {
@@ -36,8 +43,10 @@ export class Member {
   /** Until when it was able to work, and from when again; open where it still is not. */
   readonly absences: Absence[] = [];
   readonly #lines: string[] = [];
-  /** How often a process ended although nobody ended it. */
+  /** Each time a process ended although nobody ended it. */
   readonly crashes: string[] = [];
+  /** Drains that did not end with exit code 0. */
+  readonly failedDrains: FailedDrain[] = [];
   readonly #options: MemberOptions;
   #process: LapseProcess | null = null;
 
@@ -101,11 +110,16 @@ export class Member {
     this.#process?.kill(signal);
   }
 
-  /** Resolves to the exit code; it drains until then. */
-  async drain(): Promise<number | null> {
+  /** Resolves once the process has drained and ended; one that takes far too long is killed. */
+  async drain(): Promise<void> {
+    const from = hostNow();
     const draining = this.#letGo();
-    draining?.kill("SIGTERM");
-    return (await draining?.exited)?.code ?? null;
+    if (draining === null) return;
+    draining.kill("SIGTERM");
+    const late = setTimeout(() => draining.kill("SIGKILL"), drainMsMax);
+    const { code } = await draining.exited;
+    clearTimeout(late);
+    if (code !== 0) this.failedDrains.push({ from, to: hostNow(), code });
   }
 
   /** What its process counted, by name; null where it does not answer. */

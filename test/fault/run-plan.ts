@@ -8,6 +8,7 @@ import { type Bounds, brokenPromises, type Happening, type Histories, type Span,
 import { hostNow } from "./host-clock.ts";
 import { Load } from "./load.ts";
 import { type Plan, randomOf, type Step } from "./plan.ts";
+import type { FailedDrain } from "./member.ts";
 import type { Rig } from "./rig.ts";
 import { Stalls } from "./stalls.ts";
 import { isUnknown } from "./told.ts";
@@ -52,17 +53,17 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
   const { caller, receivers } = rig;
   const load = new Load({ caller, receivers, random, ...plan });
   const running = load.run();
-  const happenings = await carryOut(rig, plan, onStep);
+  const violations: string[] = [];
+  const happenings = await carryOut(rig, plan, { onStep, onFailure: (text) => violations.push(text) });
   load.stop();
   onStep("the load ends");
   await running;
-  const violations: string[] = [];
   await settle(rig).catch((error: unknown) => violations.push(String(error)));
   await stalls.stop();
   const histories: Histories = { told: caller.told, seen: receivers.seen, ...(await readHeld(rig.postgres.url)) };
   const stood = stalls.spans;
   const bounds = { ...boundsOf(rig, happenings), stalls: stood, heldBack: await ofBadOrigin(rig) };
-  violations.push(...brokenPromises(histories, bounds), ...[...rig.members.values()].flatMap(({ crashes }) => crashes));
+  violations.push(...brokenPromises(histories, bounds), ...badExits(rig, happenings));
   violations.push(...(await unbalanced(rig)));
   const counts = tally(histories, bounds, happenings);
   violations.push(...tooManySentLate(plan, counts));
@@ -78,7 +79,13 @@ export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }
   };
 }
 
-async function carryOut(rig: Rig, { steps, lastsMs }: Plan, onStep: (text: string) => void): Promise<Happening[]> {
+interface Reports {
+  readonly onStep: (text: string) => void;
+  /** A fault could not be done or undone: a process did not start again, say. */
+  readonly onFailure: (text: string) => void;
+}
+
+async function carryOut(rig: Rig, { steps, lastsMs }: Plan, { onStep, onFailure }: Reports): Promise<Happening[]> {
   const startedMs = performance.now();
   const untilMs = (atMs: number): Promise<void> => sleep(Math.max(0, startedMs + atMs - performance.now()));
   const happenings: Happening[] = [];
@@ -87,7 +94,7 @@ async function carryOut(rig: Rig, { steps, lastsMs }: Plan, onStep: (text: strin
     const what = `${step.fault} of ${step.target}`;
     onStep(`${what} for ${step.durationMs} ms`);
     const from = hostNow();
-    await inject(rig, step);
+    await inject(rig, step).catch((error: unknown) => onFailure(`${what}: ${String(error)}`));
     happenings.push({ from, to: hostNow(), what });
     onStep(`${what} is over`);
   };
@@ -120,6 +127,16 @@ function boundsOf(rig: Rig, happenings: readonly Happening[]): Bounds {
 async function ofBadOrigin({ postgres, receivers }: Rig): Promise<Set<string>> {
   const text = "select id from lapse.tasks where starts_with(url, $1)";
   return new Set((await rowsOf<{ id: string }>(postgres.url, text, [receivers.badUrl])).map(({ id }) => id));
+}
+
+/** A drain may give up where Postgres takes no outcomes (exit code 1), and a process never ends by itself. */
+function badExits({ members }: Rig, happenings: readonly Happening[]): string[] {
+  const isExcused = ({ from, to, code }: FailedDrain): boolean =>
+    code === 1 && happenings.some((one) => one.what.startsWith("postgres") && one.from <= to && one.to >= from);
+  return [...members.values()].flatMap(({ name, crashes, failedDrains }) => [
+    ...crashes,
+    ...failedDrains.filter((drain) => !isExcused(drain)).map(({ code }) => `${name} drained, and ended with ${code}`),
+  ]);
 }
 
 /** Of all its calls, one that is stopped is between its last look at its lease and the write of one: more is no bad luck. */

@@ -11,6 +11,8 @@ const readyLine = /^lapse: listening on (http:\/\/\S+)$/;
 /** The pipe on its standard input closes when we die, also by kill -9; a process that is stopped (SIGSTOP) ends all the same. */
 const guardScript = 'read -r _; kill -s KILL "$1" 2>/dev/null';
 const shownLines = 30;
+/** The embedded servers may have to be made first, on a slow machine. */
+const listenMsMax = 120_000;
 
 export interface LapseExit {
   readonly code: number | null;
@@ -38,7 +40,7 @@ export interface LapseOptions {
   readonly folder?: string;
 }
 
-/** Starts a process; resolves once it says that it listens, rejects with the end of its log where it ends before. */
+/** Starts a process; resolves once it says that it listens. Rejects with the end of its log where it ends before, or does neither in time. */
 export async function startLapse({ env, folder = projectFolder }: LapseOptions): Promise<LapseProcess> {
   const child = spawn(process.execPath, ["src/main.ts"], {
     cwd: folder,
@@ -51,7 +53,12 @@ export async function startLapse({ env, folder = projectFolder }: LapseOptions):
   createInterface(child.stderr).on("line", (line) => lines.push(line));
   const exited = guarded(child, pid);
   const printed: string[] = [];
+  const late = setTimeout(() => {
+    lines.push(`It did not listen within ${listenMsMax} ms, and was killed`);
+    child.kill("SIGKILL");
+  }, listenMsMax);
   const url = await Promise.race([readUrl(child, printed), exited.then(() => null)]);
+  clearTimeout(late);
   if (url === null) throw new Error(`Lapse ended before it listened:\n${lines.slice(-shownLines).join("\n")}`);
   const kill = (signal: NodeJS.Signals): void => void child.kill(signal);
   return {
