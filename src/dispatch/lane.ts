@@ -143,7 +143,7 @@ export class Lane {
     const taken = await this.#take(room);
     if (taken.length === 0) return this.#sleepMs();
     failpoint("claim.taken");
-    const admitted = await origins.admit(taken, shares.slots(this.queue));
+    const admitted = await origins.admit(taken, shares.share(this.queue));
     this.#nextAt = Math.min(this.#nextAt, admitted.nextAt);
     if (admitted.ids.length === 0) return barrenSleepMs;
     this.#reserve(admitted.ids.length);

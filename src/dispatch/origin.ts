@@ -7,13 +7,13 @@ export const callsJudged = 20;
 const trustedMs = 500;
 /** Answering nothing for this long opens the breaker. */
 export const parkAfterMs = 30_000;
-/** From one probe of a parked origin to the next: doubled each time. */
+/** From one probe of a parked origin to the next: doubled each time, whether the one before has ended or not. */
 export const probeMsMin = 5_000;
 export const probeMsMax = 300_000;
 /** How soon a task that waits for an answer to others is looked at again: as long as the silence has lasted, within these. */
 const silentLookMsMin = 20;
 const silentLookMsMax = 1_000;
-/** How soon one is that waits for a place among the few calls of an origin that mostly fails, or for a probe under way. */
+/** How soon one is that waits for a place among the few calls of an origin that mostly fails. */
 const crowdedLookMs = 1_000;
 /** Looks are put together on a grid of this, so many at once: a backlog of any size costs a few statements a second. */
 const gridMs = 100;
@@ -36,10 +36,9 @@ export interface Occupancy {
 }
 
 interface Probing {
-  readonly intervalMs: number;
+  /** When the next probe may go, and how long after it the one after that. */
   readonly atMs: number;
-  /** When one was let through whose end is not known. */
-  readonly sentAtMs: number | null;
+  readonly intervalMs: number;
 }
 
 export class Origin {
@@ -86,10 +85,10 @@ export class Origin {
     if (this.#verdicts.length > callsJudged) this.#verdicts.shift();
     if (verdict !== "unanswered") return this.#sawAnswer(nowMs);
     this.#silentSinceMs ??= beganAtMs;
-    if (this.#probing !== null) return this.#sawProbeFail(this.#probing, { beganAtMs, nowMs });
+    if (this.#probing !== null) return null;
     const isSilent = this.#verdicts.length === callsJudged && this.#verdicts.every((one) => one === "unanswered");
     if (!isSilent || nowMs - this.#silentSinceMs < parkAfterMs) return null;
-    this.#probing = { intervalMs: probeMsMin, atMs: nowMs + probeMsMin, sentAtMs: null };
+    this.#probing = { atMs: nowMs + probeMsMin, intervalMs: 2 * probeMsMin };
     return "parked";
   }
 
@@ -115,17 +114,9 @@ export class Origin {
     return "resumed";
   }
 
-  #sawProbeFail({ intervalMs, sentAtMs }: Probing, { beganAtMs, nowMs }: { beganAtMs: number; nowMs: number }): null {
-    // Calls that began before the origin was parked may time out long after.
-    if (sentAtMs === null || beganAtMs < sentAtMs) return null;
-    const nextMs = Math.min(intervalMs * 2, probeMsMax);
-    this.#probing = { intervalMs: nextMs, atMs: nowMs + nextMs, sentAtMs: null };
-    return null;
-  }
-
-  #probeWaitMs({ intervalMs, atMs, sentAtMs }: Probing, nowMs: number): number | null {
-    if (nowMs < atMs) return this.#nextLookMs(sentAtMs === null ? atMs - nowMs : crowdedLookMs, nowMs);
-    this.#probing = { intervalMs, atMs: nowMs + intervalMs, sentAtMs: nowMs };
+  #probeWaitMs({ atMs, intervalMs }: Probing, nowMs: number): number | null {
+    if (nowMs < atMs) return this.#nextLookMs(atMs - nowMs, nowMs);
+    this.#probing = { atMs: nowMs + intervalMs, intervalMs: Math.min(2 * intervalMs, probeMsMax) };
     return null;
   }
 

@@ -35,6 +35,8 @@ export class Shares {
   #slots = new Map<string, number>();
   /** Where others want slots, how many of its own a lane may use: the rest is given up as calls end. */
   #caps = new Map<string, number>();
+  /** Of the queues of which it holds or wants slots. */
+  #evenShares = new Map<string, number>();
   /** Queues of which a share is being asked for or given up. */
   readonly #busy = new Set<string>();
   /** Those whose share changed since the last reading began. */
@@ -50,6 +52,11 @@ export class Shares {
   /** How many calls of the queue this dispatcher may have in flight. */
   slots(queue: string): number {
     return Math.min(this.#slots.get(queue) ?? 0, this.#caps.get(queue) ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** How many it may come to have: its even share of the queue, or what it has, where that is more. */
+  share(queue: string): number {
+    return Math.max(this.slots(queue), this.#evenShares.get(queue) ?? 0);
   }
 
   /** Another identity starts without any. */
@@ -75,6 +82,7 @@ export class Shares {
     const idle = shares.filter((share) => !isOld(share.queue));
     const kept = [...this.#slots].filter(([queue]) => isOld(queue));
     this.#slots = new Map([...kept, ...idle.map((share) => [share.queue, share.slots] as const)]);
+    this.#evenShares = new Map(shares.map((share) => [share.queue, evenShare(share)]));
     this.#caps = new Map(
       shares.filter((share) => share.othersWant > 0).map((share) => [share.queue, evenShare(share)]),
     );

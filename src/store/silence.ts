@@ -14,7 +14,9 @@ const askAgainMs = 100;
 /** A server that cannot be asked within this is away: that is for the calls' own timeouts. */
 const askMsMax = 1_000;
 
-const readBusy = "select pid from pg_stat_activity where pid = any($1::int[]) and state = 'active'";
+const readStates = "select pid, state from pg_stat_activity where pid = any($1::int[])";
+/** Only the server's plain word counts: it may not tell (`track_activities` off), and whoever asks may not be shown. */
+const idleStates: ReadonlySet<string> = new Set(["idle", "idle in transaction", "idle in transaction (aborted)"]);
 
 /** What pg has and its types leave out. */
 interface Wire {
@@ -134,14 +136,21 @@ export class SilenceWatch {
     asking.on("error", () => undefined);
     try {
       await asking.connect();
-      const { rows } = await asking.query<{ pid: number }>(readBusy, [silent.map(({ client }) => client.processID)]);
-      const busy = new Set(rows.map(({ pid }) => pid));
-      return silent.filter((one) => one.waiting > 0 && !hasHeard(one) && !busy.has(one.client.processID));
+      const pids = silent.map(({ client }) => client.processID);
+      const { rows } = await asking.query<{ pid: number; state: string | null }>(readStates, [pids]);
+      const states = new Map(rows.map(({ pid, state }) => [pid, state]));
+      return silent.filter((one) => one.waiting > 0 && !hasHeard(one) && isWithoutWork(one, states));
     } finally {
       // A half-open connection never answers a polite goodbye.
       void asking.end().catch(() => undefined);
     }
   }
+}
+
+/** A session that is gone may only be out of sight behind a pooler, unless it was found to be the server's own. */
+function isWithoutWork({ client, isDirect }: Watched, states: ReadonlyMap<number, string | null>): boolean {
+  const state = states.get(client.processID);
+  return state === undefined ? isDirect === true : state !== null && idleStates.has(state);
 }
 
 function hasHeard({ client, bytesHeard }: Watched): boolean {

@@ -125,10 +125,10 @@ describe("a breaker", () => {
     expect(dead.waitMs(shared, now)).toBe(probeMsMin);
     expect(dead.waitMs(shared, now + probeMsMin - 1)).toBeGreaterThan(0);
     expect(dead.waitMs(shared, now + probeMsMin)).toBeNull();
-    expect(dead.waitMs(shared, now + probeMsMin)).toBe(1_000);
+    expect(dead.waitMs(shared, now + probeMsMin)).toBe(2 * probeMsMin);
   });
 
-  test("probes half as often after each probe that fails, every five minutes at least", () => {
+  test("probes half as often after each probe, every five minutes at least, though none of them has ended", () => {
     const dead = parked();
     let now = parkAfterMs;
     const waits: number[] = [];
@@ -137,25 +137,11 @@ describe("a breaker", () => {
       waits.push(wait);
       now += wait;
       expect(dead.waitMs(shared, now)).toBeNull();
-      calls(dead, 1, { fromMs: now, untilMs: now });
     }
+    calls(dead, 9, { fromMs: parkAfterMs, untilMs: now });
+    expect(dead.probeAtMs - now).toBe(probeMsMax);
     expect(waits).toEqual([5, 10, 20, 40, 80, 160, 300, 300, 300].map((seconds) => seconds * 1_000));
     expect(Math.max(...waits)).toBe(probeMsMax);
-  });
-
-  test("lets another probe go where the end of one is not known", () => {
-    const dead = parked();
-    const now = parkAfterMs + probeMsMin;
-    expect(dead.waitMs(shared, now)).toBeNull();
-    expect(dead.waitMs(shared, now + probeMsMin)).toBeNull();
-  });
-
-  test("is not held open longer by calls that began before it opened", () => {
-    const dead = parked();
-    expect(dead.waitMs(shared, parkAfterMs + probeMsMin)).toBeNull();
-    const before = dead.probeAtMs;
-    calls(dead, 5, { fromMs: 0, untilMs: parkAfterMs + probeMsMin + 1 });
-    expect(dead.probeAtMs).toBe(before);
   });
 
   test("closes at the first answer, with a clean record", () => {

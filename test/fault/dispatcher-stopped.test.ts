@@ -37,7 +37,12 @@ test("a dispatcher stopped beyond its lease neither sends nor settles what was t
   });
   await start("api");
   const stopped = await start("dispatcher", trustEnv());
-  const connecting = await acceptMany(world, connectingCount, { url: `${gate.url}/connecting`, timeout: "5m" });
+  const connecting = await acceptMany(world, connectingCount, {
+    url: `${gate.url}/connecting`,
+    // Two silent origins would share a queue's slots.
+    queue: "connecting",
+    timeout: "5m",
+  });
   const hanging = await acceptMany(world, hangingCount, { url: `${receiver.url}/hang`, timeout: "5m" });
   await until(() => gate.waitingCount === connectingCount && receiver.requests.length === hangingCount, 10_000);
   const taker = await start("dispatcher", trustEnv());

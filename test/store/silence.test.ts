@@ -70,6 +70,14 @@ test("a start that nobody answers fails, and does not hang", async () => {
   await expect(migrate(url.href)).rejects.toThrow(StoreUnavailableError);
 });
 
+test("a statement that takes its time is left alone where the server does not tell what its sessions do", async () => {
+  const url = new URL(testDatabase.url);
+  url.searchParams.set("options", "-c track_activities=off");
+  const quiet = new Database(url.href, createLog("silent"));
+  await expect(quiet.run(slowStatement)).resolves.toHaveLength(1);
+  await quiet.close();
+});
+
 test("a statement that takes its time is left alone, and so are the connections beside it", async () => {
   await Promise.all(calls());
   const slow = [
