@@ -18,7 +18,7 @@ import { ApiKeys } from "./intake/api-keys.ts";
 import { Intake } from "./intake/intake.ts";
 import { Maintenance } from "./maintenance.ts";
 import { RateLimiter, type RateLimiterParts, type RunScript } from "./rate-limit/rate-limiter.ts";
-import { Clock } from "./runtime/clock.ts";
+import { Clock, sleep } from "./runtime/clock.ts";
 import type { Log } from "./runtime/log.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { type Servers, startServers } from "./servers.ts";
@@ -43,6 +43,8 @@ const confirmKeyBytes = 32;
 const installationBytes = 4;
 /** What a URL without a port means. */
 const [httpPort, postgresPort, redisPort] = [80, 5432, 6379];
+/** For what is under way beside the calls: with Postgres silent, a round of removals would take far longer. */
+const endMsMax = 10_000;
 const exitCodes = { drained: 0, outcomesUnwritten: 1 } as const;
 
 export interface Service {
@@ -184,10 +186,9 @@ interface Draining {
 /** Requests under way are answered and calls in flight end, side by side: a receiver may need the API to confirm. */
 async function drain({ server, intake, dispatcher, maintenance }: Draining): Promise<boolean> {
   const isWritten = (await dispatcher?.stop()) ?? true;
-  // Last, since calls in flight need the measured clock until their outcome is written.
-  await maintenance.stop();
-  await server.close();
-  await intake.drained();
+  // After the calls, which need the measured clock until their outcome is written.
+  const ended = Promise.all([maintenance.stop(), server.close().then(() => intake.drained())]);
+  await Promise.race([ended, sleep(endMsMax)]);
   return isWritten;
 }
 

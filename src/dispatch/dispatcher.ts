@@ -34,6 +34,7 @@ const laneIdleMsMax = 60_000;
 const drainMs = 30_000;
 /** For the outcomes of aborted calls to be written. */
 const abortedSettleMs = 5_000;
+const unregisterMs = 2_000;
 
 export interface DispatcherParts {
   readonly database: Database;
@@ -117,28 +118,30 @@ export class Dispatcher {
    */
   async stop(): Promise<boolean> {
     this.#isStopping = true;
-    await Promise.all([
-      this.#rounds.stop(),
-      this.#fills.stop(),
-      this.#headPolls.stop(),
-      ...[...this.#lanes.values()].map((lane) => lane.stop()),
-    ]);
-    const isDone = this.#firing.drained();
+    const done = this.#quiet();
     const giving = new RunLoop({
       tick: () => this.#giveUpSlots(),
       onError: () => undefined,
       errorSleepMs: roundMs,
     }).start();
-    await Promise.race([isDone, sleep(drainMs)]);
+    let isWritten = await isWithin(done, drainMs);
     if (this.#parts.sender.callCount > 0) {
       this.#parts.sender.abortAll();
-      await Promise.race([isDone, sleep(abortedSettleMs)]);
+      isWritten = await isWithin(done, abortedSettleMs);
     }
-    const isWritten = this.#firing.count === 0;
-    await giving.stop();
+    void giving.stop();
     await this.#lease.stop();
-    if (isWritten) await unregisterDispatcher(this.#parts.database, this.#lease.id).catch(() => undefined);
+    // Else its lease lapses.
+    const unregister = () => unregisterDispatcher(this.#parts.database, this.#lease.id).catch(() => undefined);
+    if (isWritten) await isWithin(unregister(), unregisterMs);
     return isWritten;
+  }
+
+  /** Resolves once nothing is claimed any more and all outcomes are written: with Postgres silent, both may take long. */
+  async #quiet(): Promise<void> {
+    const lanes = [...this.#lanes.values()];
+    await Promise.all([this.#rounds, this.#fills, this.#headPolls, ...lanes].map((loop) => loop.stop()));
+    await this.#firing.drained();
   }
 
   /** While draining, the others may have the slots of calls that have ended. */
@@ -270,4 +273,8 @@ export class Dispatcher {
   #wakeLanes(): void {
     for (const lane of this.#lanes.values()) lane.wake();
   }
+}
+
+async function isWithin(done: Promise<void>, ms: number): Promise<boolean> {
+  return Promise.race([done.then(() => true), sleep(ms).then(() => false)]);
 }

@@ -42,7 +42,8 @@ while (!stopped.signal.aborted) {
   await sleep(renewed === "renewed" ? renewMs : retryMs, stopped.signal);
 }
 await disconnect();
-parentPort?.close();
+// Ends this thread, also where its connection is half-open and would keep it.
+process.exit();
 
 async function renew(): Promise<"renewed" | "dead" | "unreachable"> {
   try {

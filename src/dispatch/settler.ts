@@ -121,12 +121,10 @@ export class Settler {
       void index.remove([{ queue, id }]).catch(() => undefined);
       return;
     }
-    void index
-      .move([{ queue, id, at: nextAttemptAt }])
-      .catch(() => undefined)
-      .then(() => {
-        failpoint("settle.indexed");
-        onDue(queue, nextAttemptAt);
-      });
+    const told = (): void => {
+      failpoint("settle.indexed");
+      onDue(queue, nextAttemptAt);
+    };
+    void index.move([{ queue, id, at: nextAttemptAt }]).then(told, told);
   }
 }

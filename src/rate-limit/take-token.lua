@@ -4,7 +4,8 @@
 local bucket, per_second, now = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local stored = redis.call("HMGET", bucket, "tokens", "at")
 local tokens, at = tonumber(stored[1]), tonumber(stored[2])
-if tokens then
+-- What was reckoned a second ahead is full by then: the clock was set back since.
+if tokens and at - now < 1000 then
   local latest = math.max(now, at)
   tokens = math.min(per_second, tokens + (latest - at) * per_second / 1000)
   at = latest

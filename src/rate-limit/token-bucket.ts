@@ -13,8 +13,13 @@ export interface TokenTaken {
   readonly bucket: Bucket;
 }
 
+/** In which an empty bucket fills up. */
+const fillMs = 1_000;
+
 /** Takes a token from a bucket that holds `perSecond` at most and gains as many a second; null is one that was never used, and full. */
-export function takeToken(bucket: Bucket | null, perSecond: number, now: number): TokenTaken {
+export function takeToken(stored: Bucket | null, perSecond: number, now: number): TokenTaken {
+  // One that was reckoned so far ahead is full by then: the clock was set back since (a failover, a step of NTP).
+  const bucket = stored !== null && stored.at - now >= fillMs ? null : stored;
   // Of two processes' clocks the later counts.
   const at = Math.max(now, bucket?.at ?? now);
   const gained = bucket === null ? perSecond : ((at - bucket.at) * perSecond) / 1_000;

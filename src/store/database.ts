@@ -2,6 +2,7 @@
 
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import type pg from "pg";
+import { startTimer } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import { isStalePlan, isTransient, StoreUnavailableError, storeError } from "./errors.ts";
@@ -24,6 +25,7 @@ const connectionsMax = 10;
 const patientConnectionsMax = 8;
 /** How long a write waits for one of them; with the lock's own wait, a caller has its answer within 3 s. */
 const patientConnectMs = 1_000;
+const closeMsMax = 1_000;
 /** A deadlock or serialization failure is sent again this often. */
 const transientRetriesMax = 5;
 
@@ -93,6 +95,7 @@ export class Database extends KyselyPool {
   /** For writes that may wait for a lock which a stranger's transaction holds: those that wait use up nobody else's connections. */
   readonly patient: KyselyPool;
   readonly #hot: pg.Pool;
+  readonly #silence: SilenceWatch;
 
   constructor(url: string, log: Log) {
     const silence = new SilenceWatch(url, log);
@@ -101,6 +104,7 @@ export class Database extends KyselyPool {
     const availability = new Availability(log);
     const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, session: {} };
     super(pool({ ...rest, max: connectionsMax, connectMs: connectTimeoutMs }), availability);
+    this.#silence = silence;
     this.patient = new KyselyPool(
       pool({ ...rest, max: patientConnectionsMax, connectMs: patientConnectMs }),
       availability,
@@ -138,8 +142,11 @@ export class Database extends KyselyPool {
     });
   }
 
+  /** Lets statements under way end, for a while. (A half-open connection never answers a polite goodbye.) */
   override async close(): Promise<void> {
+    const timer = startTimer(closeMsMax, () => this.#silence.cutAll());
     await Promise.all([this.#hot.end(), this.patient.close(), super.close()]);
+    timer.cancel();
   }
 
   async #hotRetrying<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {

@@ -71,6 +71,11 @@ export class SilenceWatch {
     void this.#learn(watched);
   }
 
+  /** Ends all that still stand, whatever they wait for. */
+  cutAll(): void {
+    for (const { client } of this.#watched) cut(client);
+  }
+
   async #learn(watched: Watched): Promise<void> {
     const { client } = watched;
     const answer = await client.query<{ pid: number }>("select pg_backend_pid() as pid").catch(() => null);
@@ -122,7 +127,7 @@ export class SilenceWatch {
     if (dead.length === 0) return;
     const idle = [...this.#watched].filter(({ waiting }) => waiting === 0);
     this.#log.warn({ silent: dead.length, idle: idle.length }, "postgres.connections_dead");
-    for (const { client } of [...dead, ...idle]) client.connection.stream.destroy(new Error("connection went silent"));
+    for (const { client } of [...dead, ...idle]) cut(client);
   }
 
   /** Those that still wait, have heard nothing, and whose session works on nothing. Rejects where the server cannot be asked. */
@@ -145,6 +150,10 @@ export class SilenceWatch {
       void asking.end().catch(() => undefined);
     }
   }
+}
+
+function cut({ connection }: Wire): void {
+  connection.stream.destroy(new Error("connection went silent"));
 }
 
 /** A session that is gone may only be out of sight behind a pooler, unless it was found to be the server's own. */

@@ -2,9 +2,11 @@
 // Method: SIGTERM while slow calls are in flight; the histories compared. (plans.test.ts restarts one process after the other.)
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { isLong } from "../support/size.ts";
 import { seenRepeatedly } from "./history.ts";
+import type { NetworkFault } from "./proxy.ts";
+import { Rig } from "./rig.ts";
 import { until } from "./until.ts";
 import { makeWorld, ownPostgres, testMsMax } from "./world.ts";
 
@@ -88,3 +90,23 @@ test.runIf(isLong)("with Postgres away outcomes are tried for 30 s, then the exi
   callAt(await start("all"));
   await expectPromisesKept({ latenessMsMax: null });
 });
+
+async function expectDrained(network: NetworkFault["kind"] & ("half-open" | "stalled"), awayMs: number): Promise<void> {
+  const rig = await Rig.start({ names: ["api-1", "dispatcher-1"] });
+  onTestFinished(() => rig.close());
+  const member = rig.member("dispatcher-1");
+  member.postgres.set({ kind: network });
+  const draining = member.drain();
+  await Promise.race([draining, sleep(awayMs)]);
+  member.postgres.set({ kind: "none" });
+  await draining;
+  expect(member.failedDrains).toEqual([]);
+}
+
+test("connections that are half-open do not keep a process from ending", { timeout }, () =>
+  expectDrained("half-open", 1_500),
+);
+
+test.runIf(isLong)("a network to Postgres that is silent does not keep a process from ending", { timeout }, () =>
+  expectDrained("stalled", timeout),
+);

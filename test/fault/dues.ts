@@ -65,7 +65,8 @@ function followingDue(view: View, { id, number }: Pick<Due, "id" | "number">, un
   const delayMs = followingDelayMs(view, before, said?.rescheduleMs ?? null);
   if (delayMs === null) return null;
   const isCertain = unknown.length === 0;
-  const heardAt = said === null || said.status === null ? before.startedAt : said.at;
+  // An answer to a call that had been given up was heard by nobody.
+  const heardAt = said === null || said.status === null || before.status === null ? before.startedAt : said.at;
   return { dueAt: heardAt + delayMs, toldAt: before.finishedAt + delayMs, isCertain, isPaused: false };
 }
 

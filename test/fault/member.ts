@@ -11,6 +11,7 @@ export type Clock = "right" | "ahead" | "behind";
 
 const clockOffsets = { right: null, ahead: "+1h", behind: "-1h" } as const;
 const logLinesKept = 400;
+const shownLines = 20;
 const startMsMax = 60_000;
 const restartMs = 250;
 /** Calls in flight have 30 s, and their outcomes some more. */
@@ -24,6 +25,8 @@ export interface Absence extends Span {
 export interface FailedDrain extends Span {
   /** Null: it was killed. */
   readonly code: number | null;
+  /** The end of its log. */
+  readonly lines: readonly string[];
 }
 
 export interface MemberOptions {
@@ -49,6 +52,7 @@ export class Member {
   readonly failedDrains: FailedDrain[] = [];
   readonly #options: MemberOptions;
   #process: LapseProcess | null = null;
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(options: MemberOptions, proxies: { postgres: FaultProxy; redis: FaultProxy }) {
     this.#options = options;
@@ -92,8 +96,18 @@ export class Member {
     }
   }
 
-  /** Does `work` while the process is down or cut off; it can work again when that is done. */
-  async away(how: Absence["how"], work: () => Promise<void>): Promise<void> {
+  /**
+   * Does `work` while the process is down or cut off; it can work again when that is done. What ends and starts the process waits for its
+   * turn: a supervisor does not start a second one beside one that still drains.
+   */
+  away(how: Absence["how"], work: () => Promise<void>): Promise<void> {
+    if (how === "stopped" || how === "cut off") return this.#away(how, work);
+    const turn = this.#turn.then(() => this.#away(how, work));
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #away(how: Absence["how"], work: () => Promise<void>): Promise<void> {
     const from = hostNow();
     try {
       await work();
@@ -119,7 +133,8 @@ export class Member {
     const late = setTimeout(() => draining.kill("SIGKILL"), drainMsMax);
     const { code } = await draining.exited;
     clearTimeout(late);
-    if (code !== 0) this.failedDrains.push({ from, to: hostNow(), code });
+    const lines = draining.lines.slice(-shownLines);
+    if (code !== 0) this.failedDrains.push({ from, to: hostNow(), code, lines });
   }
 
   /** What its process counted, by name; null where it does not answer. */

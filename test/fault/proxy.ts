@@ -103,8 +103,8 @@ class Proxy implements FaultProxy {
   }
 
   async close(): Promise<void> {
+    this.set({ kind: "none" });
     this.reset();
-    this.#mended.resolve();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 

@@ -135,7 +135,9 @@ function badExits({ members }: Rig, happenings: readonly Happening[]): string[] 
     code === 1 && happenings.some((one) => one.what.startsWith("postgres") && one.from <= to && one.to >= from);
   return [...members.values()].flatMap(({ name, crashes, failedDrains }) => [
     ...crashes,
-    ...failedDrains.filter((drain) => !isExcused(drain)).map(({ code }) => `${name} drained, and ended with ${code}`),
+    ...failedDrains
+      .filter((drain) => !isExcused(drain))
+      .map(({ code, lines }) => [`${name} drained, and ended with ${code}`, ...lines].join("\n  ")),
   ]);
 }
 

@@ -45,9 +45,6 @@ describe("nesting", () => {
 
 describe("a name that objects inherit", () => {
   const names = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"];
-  afterAll(() => {
-    for (const name of ["polluted", "isAdmin", "delay"]) expect(name in {}).toBe(false);
-  });
 
   test.each(names)("%s is no field of a task", async (name) => {
     const { problem } = await post(task(`"${name}":{"polluted":true,"isAdmin":true}`));
@@ -79,6 +76,10 @@ describe("a name that objects inherit", () => {
   test.each(names)("%s is no parameter", async (name) => {
     expect((await service.api.get(`/v1/tasks?${name}=x`)).status).toBe(422);
     expect((await service.api.get(`/v1/tasks?${name}[polluted]=x`)).status).toBe(422);
+  });
+
+  test("none of them has become a member of all objects", () => {
+    for (const name of ["polluted", "isAdmin", "delay"]) expect(name in {}).toBe(false);
   });
 
   test("stays in a payload as it was written", async () => {
