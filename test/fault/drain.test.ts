@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { isLong } from "../support/size.ts";
 import { seenRepeatedly } from "./history.ts";
-import type { NetworkFault } from "./proxy.ts";
+import type { FailedDrain } from "./member.ts";
 import { Rig } from "./rig.ts";
 import { until } from "./until.ts";
 import { makeWorld, ownPostgres, testMsMax } from "./world.ts";
@@ -91,22 +91,27 @@ test.runIf(isLong)("with Postgres away outcomes are tried for 30 s, then the exi
   await expectPromisesKept({ latenessMsMax: null });
 });
 
-async function expectDrained(network: NetworkFault["kind"] & ("half-open" | "stalled"), awayMs: number): Promise<void> {
+test("connections that are half-open do not keep a process from ending", { timeout }, async () => {
+  expect(await failedDrains("half-open", 1_500)).toEqual([]);
+});
+
+test.runIf(isLong)(
+  "a network to Postgres that is silent does not keep a process from ending",
+  { timeout },
+  async () => {
+    expect(await failedDrains("stalled", timeout)).toEqual([]);
+  },
+);
+
+/** A drain under a network that is mended after a while. */
+async function failedDrains(kind: "half-open" | "stalled", awayMs: number): Promise<readonly FailedDrain[]> {
   const rig = await Rig.start({ names: ["api-1", "dispatcher-1"] });
   onTestFinished(() => rig.close());
   const member = rig.member("dispatcher-1");
-  member.postgres.set({ kind: network });
+  member.postgres.set({ kind });
   const draining = member.drain();
   await Promise.race([draining, sleep(awayMs)]);
   member.postgres.set({ kind: "none" });
   await draining;
-  expect(member.failedDrains).toEqual([]);
+  return member.failedDrains;
 }
-
-test("connections that are half-open do not keep a process from ending", { timeout }, () =>
-  expectDrained("half-open", 1_500),
-);
-
-test.runIf(isLong)("a network to Postgres that is silent does not keep a process from ending", { timeout }, () =>
-  expectDrained("stalled", timeout),
-);
