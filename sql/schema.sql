@@ -83,15 +83,54 @@ create table lapse.idempotency_keys (
 CREATE INDEX idempotency_keys_created ON lapse.idempotency_keys USING btree (created_at);
 comment on table lapse.idempotency_keys is 'The first answer to a request with an Idempotency-Key, kept for 24 h in the transaction of its task.';
 
+create table lapse.queue_activity (
+  queue text collate "C" not null,
+  owner uuid not null,
+  recorded_at timestamp with time zone default clock_timestamp() not null,
+  fired integer not null,
+  lateness jsonb default '{}'::jsonb not null,
+  constraint queue_activity_pkey PRIMARY KEY (queue, recorded_at, owner),
+  constraint fired_is_not_negative CHECK (fired >= 0)
+)
+with (
+  autovacuum_vacuum_threshold=1000,
+  autovacuum_vacuum_scale_factor=0
+);
+CREATE INDEX queue_activity_recorded ON lapse.queue_activity USING btree (recorded_at);
+comment on table lapse.queue_activity is 'What each process fired, queue by queue, written about once a second beside the attempts and kept for some minutes: the figures of a queue''s last minute without a scan of its attempts.';
+
 create table lapse.queues (
   name text collate "C" not null,
   concurrency integer default 100 not null,
   paused boolean default false not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  rate_limit_count integer,
+  rate_limit_per_ms bigint,
+  defaults jsonb default '{}'::jsonb not null,
   constraint queues_pkey PRIMARY KEY (name),
-  constraint concurrency_is_positive CHECK (concurrency > 0)
+  constraint concurrency_is_positive CHECK (concurrency > 0),
+  constraint defaults_are_named CHECK (jsonb_typeof(defaults) = 'object'::text AND (defaults - '{retry,timeoutMs,misfireGraceMs}'::text[]) = '{}'::jsonb),
+  constraint rate_limit_is_positive CHECK (rate_limit_count > 0 AND rate_limit_per_ms > 0),
+  constraint rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_per_ms IS NULL))
 );
+CREATE INDEX queues_restricted ON lapse.queues USING btree (name) WHERE (paused OR (rate_limit_count IS NOT NULL));
+CREATE INDEX queues_with_defaults ON lapse.queues USING btree (name) WHERE (defaults <> '{}'::jsonb);
 comment on table lapse.queues is 'One row a queue; made at its first use, never removed.';
+
+create table lapse.rate_starts (
+  queue text collate "C" not null,
+  at timestamp with time zone not null,
+  first_at timestamp with time zone not null,
+  count integer not null,
+  constraint rate_starts_pkey PRIMARY KEY (queue, at),
+  constraint count_is_positive CHECK (count > 0),
+  constraint first_is_first CHECK (first_at <= at)
+)
+with (
+  fillfactor=50,
+  autovacuum_vacuum_threshold=200
+);
+comment on table lapse.rate_starts is 'The attempts started within the last window of each queue that has a rate limit: a few hundred rows a queue at most.';
 
 create table lapse.settings (
   name text not null,

@@ -17,20 +17,20 @@ import type { Log } from "../runtime/log.ts";
 import type { ApiKey } from "../store/api-keys.ts";
 import type { TaskId } from "../store/reach.ts";
 import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-filter.ts";
-import type { NewTask, TaskChanges } from "../task/new-task.ts";
+import type { TaskChanges, TaskRequest } from "../task/new-task.ts";
 import type { Attempt, Task } from "../task/task.ts";
 
 export interface IntakePart {
   /** Joins the next group commit. */
-  accept(task: NewTask): Promise<AcceptOutcome>;
+  accept(task: TaskRequest): Promise<AcceptOutcome>;
   /** One outcome a task, in order. Atomic: one transaction; where any outcome is `conflict` or `locked`, nothing was stored. */
-  acceptMany(tasks: readonly NewTask[], options: { atomic: boolean }): Promise<AcceptOutcome[]>;
+  acceptMany(tasks: readonly TaskRequest[], options: { atomic: boolean }): Promise<AcceptOutcome[]>;
   /**
    * Accepts under an Idempotency-Key, in the tasks' own transaction. `render` turns the outcomes into the answer that is kept (only 2xx
    * and 409). Replays it, or reports a different body or a request still in progress.
    */
   acceptOnce(
-    tasks: readonly NewTask[],
+    tasks: readonly TaskRequest[],
     options: { atomic: boolean; idempotency: IdempotencyScope },
     render: (outcomes: AcceptOutcome[]) => StoredAnswer,
   ): Promise<OnceOutcome>;

@@ -1,20 +1,19 @@
-// Owns turning a checked request into what intake takes: the body cut out of the text, the due time, and the hash that tells repeats.
+// Owns turning a checked request into what intake takes: the body cut out of the text, the due time, and the trace that it continues.
 
-import { hash } from "node:crypto";
-import type { DueTime, NewTask, TaskChanges } from "../task/new-task.ts";
+import type { DueTime, TaskChanges, TaskRequest } from "../task/new-task.ts";
 import type { TaskBody } from "../task/task.ts";
 import { payloadBytesMax } from "./limits.ts";
 import { ApiProblem } from "./problem.ts";
-import { type NewTaskInput, retryDefaults, type TaskChangesInput } from "./schemas/task-input.ts";
+import type { NewTaskInput, TaskChangesInput } from "./schemas/task-input.ts";
 import { resolveLocal } from "./times.ts";
 
 /** `payloadText` is the payload as it was written, `path` where the task stands in the body. Throws a 413 problem. */
-export function toNewTask(
+export function toTaskRequest(
   input: NewTaskInput,
   written: { payloadText: string | null; traceparent: string | null; path?: string },
-): NewTask {
+): TaskRequest {
   const { onConflict, queue, key, url, method, headers, delivery, maxReschedules, labels } = input;
-  const task = {
+  return {
     queue,
     key,
     onConflict,
@@ -24,14 +23,13 @@ export function toNewTask(
     headers,
     body: taskBody(input, written.payloadText, written.path ?? "") ?? { kind: "none" },
     timeoutMs: input.timeout,
-    retry: input.retry ?? retryDefaults,
+    retry: input.retry,
     misfireGraceMs: input.misfireGrace,
     delivery,
     maxReschedules,
     labels,
     traceparent: written.traceparent,
-  } as const;
-  return { ...task, requestHash: requestHash(task) };
+  };
 }
 
 /** The changes of a PATCH; what was left out stays out. */
@@ -85,28 +83,6 @@ function checkSize(text: string, path: string): void {
     detail: "A payload may have at most 256 KiB.",
     errors: [{ path, message: `must have at most ${payloadBytesMax} bytes` }],
   });
-}
-
-/**
- * "The very same request" has the same hash: all fields after defaults, headers and labels in any order, a delay as such rather than as
- * the instant it leads to, the payload by its text. The trace context is no field: it differs from call to call.
- */
-function requestHash(task: Omit<NewTask, "requestHash">): string {
-  const { queue, key, onConflict, due, url, method, body, timeoutMs, retry, misfireGraceMs, delivery, maxReschedules } =
-    task;
-  const fields = [
-    [queue, key, onConflict, url, method, timeoutMs, misfireGraceMs, delivery, maxReschedules],
-    due.kind === "at" ? ["at", due.at] : ["delay", due.delayMs],
-    body.kind === "payload" ? ["payload", body.json] : body.kind === "raw" ? ["raw", body.text, body.contentType] : [],
-    [retry.maxAttempts, retry.backoff, retry.minDelayMs, retry.maxDelayMs, retry.factor, retry.jitter],
-    sortedEntries(task.headers),
-    sortedEntries(task.labels),
-  ];
-  return hash("sha256", JSON.stringify(fields), "base64url");
-}
-
-function sortedEntries(map: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries(map).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
 const traceparentForm = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;

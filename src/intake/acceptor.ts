@@ -20,7 +20,8 @@ import { type Connection, type Database, hotCallMsMax } from "../store/database.
 import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
-import type { NewTask } from "../task/new-task.ts";
+import type { TaskRequest } from "../task/new-task.ts";
+import { withDefaults } from "./defaults.ts";
 import { dueTime } from "./due-time.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
@@ -62,7 +63,7 @@ export class Acceptor {
   }
 
   /** Accepts one task in a flush with whatever waits beside it. Resolves once it is committed. */
-  async accept(task: NewTask): Promise<AcceptOutcome> {
+  async accept(task: TaskRequest): Promise<AcceptOutcome> {
     await this.#parts.queues.ensure([task.queue]);
     const arrival = this.#arrive(task);
     // A key that somebody waits for would hold up every flush that it joins.
@@ -74,7 +75,7 @@ export class Acceptor {
   }
 
   /** Accepts all or none, in one transaction; where an outcome is a conflict, nothing was stored. */
-  async acceptAtomically(tasks: readonly NewTask[]): Promise<AcceptOutcome[]> {
+  async acceptAtomically(tasks: readonly TaskRequest[]): Promise<AcceptOutcome[]> {
     await this.ensureQueues(tasks);
     let outcomes: AcceptOutcome[] = [];
     try {
@@ -90,13 +91,13 @@ export class Acceptor {
     return outcomes.map((outcome) => this.#signalled(outcome));
   }
 
-  /** Makes the queues' rows, before a transaction that needs them. */
-  ensureQueues(tasks: readonly NewTask[]): Promise<void> {
+  /** Makes the queues' rows and has their defaults at hand, before a transaction that needs them. */
+  ensureQueues(tasks: readonly TaskRequest[]): Promise<void> {
     return this.#parts.queues.ensure(tasks.map((task) => task.queue));
   }
 
   /** Accepts within a transaction under way; the caller signals after its commit. */
-  async acceptIn(trx: Connection, tasks: readonly NewTask[]): Promise<AcceptOutcome[]> {
+  async acceptIn(trx: Connection, tasks: readonly TaskRequest[]): Promise<AcceptOutcome[]> {
     const arrivals = tasks.map((task) => this.#arrive(task));
     const stored = await insertArrivalsIn(trx, arrivals, "scheduled");
     const outcomes: AcceptOutcome[] = [];
@@ -116,10 +117,12 @@ export class Acceptor {
     return this.#flushes.drained();
   }
 
-  #arrive(task: NewTask): Arrival {
+  #arrive(request: TaskRequest): Arrival {
     failpoint("accept.arrived");
-    const createdAt = this.#parts.clock.after(0);
-    return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: dueTime(task.due, this.#parts.clock) };
+    const { clock, queues } = this.#parts;
+    const createdAt = clock.after(0);
+    const task = withDefaults(request, queues.defaultsOf(request.queue));
+    return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: dueTime(task.due, clock) };
   }
 
   /**

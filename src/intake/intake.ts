@@ -8,7 +8,7 @@ import type { KnownQueues } from "../store/queues.ts";
 import type { TaskId } from "../store/reach.ts";
 import { findLiveRow, findRow } from "../store/reads.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
-import type { NewTask, TaskChanges } from "../task/new-task.ts";
+import type { TaskChanges, TaskRequest } from "../task/new-task.ts";
 import { Acceptor } from "./acceptor.ts";
 import { BulkChanger } from "./bulk.ts";
 import { Canceller } from "./canceller.ts";
@@ -49,12 +49,12 @@ export class Intake {
   }
 
   /** Accepts one task. Once this resolves to `created`, no crash of any part loses it. */
-  accept(task: NewTask): Promise<AcceptOutcome> {
+  accept(task: TaskRequest): Promise<AcceptOutcome> {
     return this.#acceptor.accept(task);
   }
 
   /** Accepts many, each for itself, or with `atomic` all or none. Outcomes come in order. */
-  acceptMany(tasks: readonly NewTask[], { atomic }: { atomic: boolean }): Promise<AcceptOutcome[]> {
+  acceptMany(tasks: readonly TaskRequest[], { atomic }: { atomic: boolean }): Promise<AcceptOutcome[]> {
     return atomic
       ? this.#acceptor.acceptAtomically(tasks)
       : Promise.all(tasks.map((task) => this.#acceptor.accept(task)));
@@ -62,7 +62,7 @@ export class Intake {
 
   /** Accepts under an Idempotency-Key; `render` makes the answer that is kept. */
   acceptOnce(
-    tasks: readonly NewTask[],
+    tasks: readonly TaskRequest[],
     { atomic, idempotency }: { atomic: boolean; idempotency: IdempotencyScope },
     render: (outcomes: AcceptOutcome[]) => StoredAnswer,
   ): Promise<OnceOutcome> {

@@ -6,7 +6,7 @@ import { failpoint } from "../runtime/failpoint.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { keepAnswer, readAnswer, reserveName } from "../store/idempotency.ts";
-import type { NewTask } from "../task/new-task.ts";
+import type { TaskRequest } from "../task/new-task.ts";
 import { type Acceptor, isRefused } from "./acceptor.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
@@ -22,7 +22,7 @@ export type OnceOutcome =
   | { readonly kind: "in-progress" };
 
 export interface OnceRequest {
-  readonly tasks: readonly NewTask[];
+  readonly tasks: readonly TaskRequest[];
   readonly atomic: boolean;
   readonly idempotency: IdempotencyScope;
   readonly render: (outcomes: AcceptOutcome[]) => StoredAnswer;

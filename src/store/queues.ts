@@ -1,7 +1,12 @@
-// Owns the queues' rows. A queue comes into being at its first use.
+// Owns the queues' rows as accepting needs them: a queue comes into being at its first use, and its tasks take over its defaults.
 
 import { sql } from "kysely";
+import { monotonicMs } from "../runtime/clock.ts";
+import type { QueueDefaults } from "../task/queue.ts";
 import type { Connection, Database } from "./database.ts";
+
+/** A change of a queue's defaults holds in other processes within this. */
+export const defaultsAgeMaxMs = 1_000;
 
 /** Makes rows for the queues that have none. */
 export async function makeQueues(connection: Connection, names: readonly string[]): Promise<void> {
@@ -10,19 +15,60 @@ export async function makeQueues(connection: Connection, names: readonly string[
   );
 }
 
-/** Remembers which queues are known to have a row, so that accepting costs no statement for them. */
+async function readDefaults(connection: Connection): Promise<Map<string, QueueDefaults>> {
+  const found = await sql<{ name: string; defaults: QueueDefaults }>`
+    select name, defaults from lapse.queues where defaults <> '{}'`.execute(connection);
+  return new Map(found.rows.map(({ name, defaults }) => [name, defaults]));
+}
+
+/** Remembers which queues have a row, and their defaults for a while, so that accepting costs no statement of its own for them. */
 export class KnownQueues {
   readonly #database: Database;
   readonly #known = new Set<string>(["default"]);
+  #defaults: ReadonlyMap<string, QueueDefaults> = new Map();
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #reading: Promise<void> | null = null;
+  #changes = 0;
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  async ensure(names: Iterable<string>): Promise<void> {
+  /** To be awaited before tasks of the queues are accepted: makes rows for those that have none, and has their defaults at hand. */
+  async ensure(names: readonly string[]): Promise<void> {
     const unknown = [...new Set(names)].filter((name) => !this.#known.has(name)).toSorted();
-    if (unknown.length === 0) return;
-    await this.#database.query((connection) => makeQueues(connection, unknown));
-    for (const name of unknown) this.#known.add(name);
+    if (unknown.length > 0) {
+      await this.#database.query((connection) => makeQueues(connection, unknown));
+      for (const name of unknown) this.#known.add(name);
+    }
+    const oldestMs = monotonicMs() - defaultsAgeMaxMs;
+    while (this.#readAtMs < oldestMs) {
+      this.#reading ??= this.#read();
+      await this.#reading;
+    }
+  }
+
+  /** As they stood less than a second before `ensure` was called, or later. */
+  defaultsOf(name: string): QueueDefaults {
+    return this.#defaults.get(name) ?? {};
+  }
+
+  /** They were changed here: what was read, or is being read, is old. */
+  forgetDefaults(): void {
+    this.#readAtMs = Number.NEGATIVE_INFINITY;
+    this.#changes += 1;
+  }
+
+  async #read(): Promise<void> {
+    const startedMs = monotonicMs();
+    const changes = this.#changes;
+    try {
+      const defaults = await this.#database.query(readDefaults);
+      if (changes !== this.#changes) return;
+      this.#defaults = defaults;
+      this.#readAtMs = startedMs;
+    } finally {
+      this.#reading = null;
+    }
   }
 }

@@ -1,6 +1,7 @@
 // Owns the types of the tables, as kysely sees them. A test holds them against information_schema.
 
 import type { ColumnType, Generated } from "kysely";
+import type { QueueDefaults } from "../task/queue.ts";
 import type { Scope } from "../task/scope.ts";
 import type { AttemptOutcome, Delivery, HttpMethod, RetryPolicy, TaskState } from "../task/task.ts";
 
@@ -16,6 +17,9 @@ export interface QueueTable {
   concurrency: Generated<number>;
   paused: Generated<boolean>;
   created_at: Generated<number>;
+  rate_limit_count: number | null;
+  rate_limit_per_ms: number | null;
+  defaults: Json<QueueDefaults>;
 }
 
 export interface TaskTable {
@@ -85,6 +89,21 @@ export interface ShareTable {
   wanted: Generated<number>;
 }
 
+export interface RateStartsTable {
+  queue: string;
+  at: Instant;
+  first_at: Instant;
+  count: number;
+}
+
+export interface QueueActivityTable {
+  queue: string;
+  owner: string;
+  recorded_at: Generated<number>;
+  fired: number;
+  lateness: Json<Readonly<Record<string, number>>>;
+}
+
 export interface TallyTable {
   id: string;
   queue: string;
@@ -133,6 +152,8 @@ export interface Tables {
   "lapse.attempts": AttemptTable;
   "lapse.dispatchers": DispatcherTable;
   "lapse.shares": ShareTable;
+  "lapse.rate_starts": RateStartsTable;
+  "lapse.queue_activity": QueueActivityTable;
   "lapse.tallies": TallyTable;
   "lapse.idempotency_keys": IdempotencyKeyTable;
   "lapse.api_keys": ApiKeyTable;

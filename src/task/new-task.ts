@@ -9,11 +9,21 @@ export type DueTime =
   | { readonly kind: "at"; readonly at: number }
   | { readonly kind: "delay"; readonly delayMs: number };
 
-export interface NewTask extends TaskDefinition {
+interface Placed {
   readonly queue: string;
   readonly key: string | null;
   readonly onConflict: OnConflict;
   readonly due: DueTime;
+}
+
+/** What a queue may say of a task that leaves it out. */
+type DefaultedField = "retry" | "timeoutMs" | "misfireGraceMs";
+
+/** A task as its caller wrote it: the fields that its queue has defaults for may be missing. */
+export type TaskRequest = Placed &
+  Omit<TaskDefinition, DefaultedField> & { readonly [Field in DefaultedField]?: TaskDefinition[Field] | undefined };
+
+export interface NewTask extends TaskDefinition, Placed {
   /** SHA-256 (base64url) of the request's fields after defaults, `delay` as given: "the very same request" has the same. */
   readonly requestHash: string;
 }

@@ -4,7 +4,7 @@ import request from "supertest";
 import { describe, expect, test } from "vitest";
 import { createApp } from "../../src/http/app.ts";
 import { StoreUnavailableError } from "../../src/store/errors.ts";
-import type { NewTask } from "../../src/task/new-task.ts";
+import type { TaskRequest } from "../../src/task/new-task.ts";
 import { knownId, knownKey, knownTask, stubParts, taskOf } from "./stub-parts.ts";
 
 const api = request(createApp(stubParts()));
@@ -32,9 +32,9 @@ describe("POST /v1/tasks", () => {
   });
 
   test("hands on a valid traceparent", async () => {
-    const seen: NewTask[] = [];
+    const seen: TaskRequest[] = [];
     const { intake } = stubParts();
-    const accept = async (task: NewTask) => ({ kind: "created", task: taskOf(task) }) as const;
+    const accept = async (task: TaskRequest) => ({ kind: "created", task: taskOf(task) }) as const;
     const app = createApp(
       stubParts({ intake: { ...intake, accept: (task) => accept(seen[seen.push(task) - 1] ?? task) } }),
     );

@@ -4,7 +4,8 @@
 import type { ApiParts } from "../../src/http/parts.ts";
 import type { AcceptOutcome } from "../../src/intake/outcomes.ts";
 import type { ApiKey } from "../../src/store/api-keys.ts";
-import type { NewTask } from "../../src/task/new-task.ts";
+import { withDefaults } from "../../src/intake/defaults.ts";
+import type { TaskRequest } from "../../src/task/new-task.ts";
 import type { Task } from "../../src/task/task.ts";
 
 export const knownId = "01937a52-6c80-7a3e-8f1d-2f6a1c3b9e57";
@@ -62,12 +63,13 @@ export const knownTask: Task = {
 };
 
 /** The task that would come of a new one, as far as an answer shows it. */
-export function taskOf(task: NewTask): Task {
+export function taskOf(request: TaskRequest): Task {
+  const task = withDefaults(request, {});
   const dueAt = task.due.kind === "at" ? task.due.at : nowMs + task.due.delayMs;
   return { ...knownTask, ...task, dueAt, nextAttemptAt: dueAt };
 }
 
-const created = (task: NewTask): AcceptOutcome => ({ kind: "created", task: taskOf(task) });
+const created = (task: TaskRequest): AcceptOutcome => ({ kind: "created", task: taskOf(task) });
 const done = async () => ({ kind: "done", task: knownTask }) as const;
 const bulk = async () => ({ done: [knownId], notDone: [], tombstones: [], more: false });
 

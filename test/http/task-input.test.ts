@@ -5,7 +5,8 @@ import { memberText } from "../../src/http/json-spans.ts";
 import { payloadBytesMax } from "../../src/http/limits.ts";
 import { ApiProblem } from "../../src/http/problem.ts";
 import { createTaskSchemas } from "../../src/http/schemas/task-input.ts";
-import { readTraceparent, toNewTask, toTaskChanges } from "../../src/http/task-input.ts";
+import { readTraceparent, toTaskRequest, toTaskChanges } from "../../src/http/task-input.ts";
+import { withDefaults } from "../../src/intake/defaults.ts";
 import type { NewTask } from "../../src/task/new-task.ts";
 import { stubParts } from "./stub-parts.ts";
 
@@ -14,7 +15,7 @@ const url = "https://shop.example/hooks";
 
 function accepted(json: string, traceparent: string | null = null): NewTask {
   const input = schemas.newTask.parse(JSON.parse(json));
-  return toNewTask(input, { payloadText: memberText(json, "payload"), traceparent });
+  return withDefaults(toTaskRequest(input, { payloadText: memberText(json, "payload"), traceparent }), {});
 }
 
 const task = (fields: object): NewTask => accepted(JSON.stringify({ url, ...fields }));

@@ -175,7 +175,7 @@ test("all faults are told at once, those across fields too", () => {
   expect(paths).toEqual(expect.arrayContaining(expected));
 });
 
-test("fields left out take their defaults", () => {
+test("fields left out take their defaults, but for those that their queue may have a word on", () => {
   expect(newTask.parse({ url })).toEqual({
     url,
     queue: "default",
@@ -183,8 +183,6 @@ test("fields left out take their defaults", () => {
     onConflict: "reject",
     method: "POST",
     headers: {},
-    timeout: 30_000,
-    misfireGrace: null,
     delivery: "at-least-once",
     maxReschedules: null,
     labels: {},

@@ -152,6 +152,41 @@ const refusals: readonly { readonly constraint: string; readonly what: string; r
     what: "a queue without slots",
     text: "insert into lapse.queues (name, concurrency) values ('q', 0)",
   },
+  {
+    constraint: "rate_limit_is_whole",
+    what: "a rate without its window",
+    text: "insert into lapse.queues (name, rate_limit_count) values ('q', 1)",
+  },
+  {
+    constraint: "rate_limit_is_positive",
+    what: "a rate of none",
+    text: "insert into lapse.queues (name, rate_limit_count, rate_limit_per_ms) values ('q', 0, 1)",
+  },
+  {
+    constraint: "rate_limit_is_positive",
+    what: "a window without length",
+    text: "insert into lapse.queues (name, rate_limit_count, rate_limit_per_ms) values ('q', 1, 0)",
+  },
+  {
+    constraint: "defaults_are_named",
+    what: "a default of another field",
+    text: `insert into lapse.queues (name, defaults) values ('q', '{"url":"x"}')`,
+  },
+  {
+    constraint: "count_is_positive",
+    what: "no starts",
+    text: "insert into lapse.rate_starts (queue, at, first_at, count) values ('q', now(), now(), 0)",
+  },
+  {
+    constraint: "first_is_first",
+    what: "starts of which the first was last",
+    text: "insert into lapse.rate_starts (queue, at, first_at, count) values ('q', now(), now() + interval '1 ms', 1)",
+  },
+  {
+    constraint: "fired_is_not_negative",
+    what: "fewer than no attempts",
+    text: `insert into lapse.queue_activity (queue, owner, fired) values ('q', '${uuidv7()}', -1)`,
+  },
   { constraint: "number_counts_from_one", what: "an attempt 0", text: attempt("0", "'succeeded'") },
   { constraint: "outcome_is_known", what: "another outcome", text: attempt("1", "'done'") },
   { constraint: "slots_are_not_negative", what: "a negative share", text: share(-1, 0) },

@@ -1,6 +1,7 @@
 // Owns POST /v1/tasks: the hot path of the API.
 
 import { z } from "zod";
+import { requestFingerprint } from "../../intake/defaults.ts";
 import type { AcceptOutcome } from "../../intake/outcomes.ts";
 import { confinementProblem } from "../access.ts";
 import type { Answer } from "../answer.ts";
@@ -12,7 +13,7 @@ import type { ApiParts } from "../parts.ts";
 import { type ApiProblem, lockedProblem, problemAnswer } from "../problem.ts";
 import { defineRoute, type Route } from "../route.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
-import { readTraceparent, toNewTask } from "../task-input.ts";
+import { readTraceparent, toTaskRequest } from "../task-input.ts";
 import { taskDoc, taskProblem, taskResult } from "./common.ts";
 
 export const tasksPath = "/v1/tasks";
@@ -51,10 +52,10 @@ export function acceptRoute(parts: Pick<ApiParts, "intake">, schemas: TaskSchema
     },
     async handle(call) {
       const payloadText = call.body.payload === undefined ? null : memberText(call.bodyText, "payload");
-      const task = toNewTask(call.body, { payloadText, traceparent: readTraceparent(call.headers.traceparent) });
+      const task = toTaskRequest(call.body, { payloadText, traceparent: readTraceparent(call.headers.traceparent) });
       const refused = confinementProblem(call.caller, task.queue);
       if (refused !== null) throw refused;
-      const idempotency = idempotencyScope(call, tasksPath, task.requestHash);
+      const idempotency = idempotencyScope(call, tasksPath, requestFingerprint(task));
       if (idempotency === null) return acceptAnswer(await parts.intake.accept(task));
       const options = { atomic: false, idempotency };
       return onceAnswer(await parts.intake.acceptOnce([task], options, ([outcome]) => keepable(acceptAnswer(outcome))));

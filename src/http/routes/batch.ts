@@ -1,7 +1,8 @@
 // Owns POST /v1/tasks/batch: many tasks in one call, each with an answer of its own, or all or none.
 
+import { requestFingerprint } from "../../intake/defaults.ts";
 import type { AcceptOutcome } from "../../intake/outcomes.ts";
-import type { NewTask } from "../../task/new-task.ts";
+import type { TaskRequest } from "../../task/new-task.ts";
 import { confinementProblem } from "../access.ts";
 import { type Answer, jsonAnswer } from "../answer.ts";
 import { isWithin } from "../body.ts";
@@ -17,7 +18,7 @@ import { type Call, defineRoute, type Route } from "../route.ts";
 import { batchAnswer } from "../schemas/answers.ts";
 import { batchBody } from "../schemas/calls.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
-import { readTraceparent, toNewTask } from "../task-input.ts";
+import { readTraceparent, toTaskRequest } from "../task-input.ts";
 import { acceptHeaders, isRefused, keepable, refusal } from "./accept.ts";
 
 const batchPath = "/v1/tasks/batch";
@@ -42,7 +43,7 @@ export function batchRoute(parts: Pick<ApiParts, "intake">, schemas: TaskSchemas
       const { atomic } = call.body;
       const items = readItems(call, call.body.tasks, schemas);
       if (atomic) refuseFaulty(items);
-      const tasks = items.filter((item): item is NewTask => !(item instanceof ApiProblem));
+      const tasks = items.filter((item): item is TaskRequest => !(item instanceof ApiProblem));
       if (tasks.length === 0) return batchResult(items, [], atomic);
       const render = (outcomes: AcceptOutcome[]): Answer => batchResult(items, outcomes, atomic);
       const idempotency = idempotencyScope(call, batchPath, fingerprint(items, call));
@@ -63,7 +64,7 @@ const examples = { orders: { summary: "Two orders, all or none", value: exampleB
 const exampleAnswer = { items: [{ status: 201, task: exampleTask }] };
 
 /** One of the batch: what to accept, or why not. */
-type Item = NewTask | ApiProblem;
+type Item = TaskRequest | ApiProblem;
 
 function readItems(call: Call, tasks: readonly unknown[], schemas: TaskSchemas): Item[] {
   const payloadTexts = itemMemberTexts(call.bodyText, "tasks", "payload");
@@ -77,7 +78,7 @@ function readItems(call: Call, tasks: readonly unknown[], schemas: TaskSchemas):
     ];
     if (!read.success || faults.length > 0) return validationFailed(faults);
     try {
-      const task = toNewTask(read.data, { payloadText: payloadTexts[index] ?? null, traceparent, path });
+      const task = toTaskRequest(read.data, { payloadText: payloadTexts[index] ?? null, traceparent, path });
       return confinementProblem(call.caller, task.queue, `${path}/queue`) ?? task;
     } catch (error) {
       if (error instanceof ApiProblem) return error;
@@ -134,8 +135,6 @@ function atomicRefusal(outcomes: readonly AcceptOutcome[]): ApiProblem | null {
  * written: what was refused may be nested too deep to be written anew.
  */
 function fingerprint(items: readonly Item[], { body, bodyText }: Call<unknown, { readonly atomic: boolean }>): string {
-  const tasks = items.filter((item): item is NewTask => !(item instanceof ApiProblem));
-  return tasks.length < items.length
-    ? bodyText
-    : JSON.stringify([body.atomic, ...tasks.map((task) => task.requestHash)]);
+  const tasks = items.filter((item): item is TaskRequest => !(item instanceof ApiProblem));
+  return tasks.length < items.length ? bodyText : JSON.stringify([body.atomic, ...tasks.map(requestFingerprint)]);
 }

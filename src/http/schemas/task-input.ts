@@ -3,6 +3,7 @@
 import { z } from "zod";
 import "zod-openapi";
 import { formatDuration } from "../../task/duration.ts";
+import { builtInDefaults } from "../../task/queue.ts";
 import { httpMethods, type RetryPolicy } from "../../task/task.ts";
 import * as limits from "../limits.ts";
 import type { ApiParts } from "../parts.ts";
@@ -23,22 +24,13 @@ import {
 /** What the schemas ask of the rest: the sender's own rules for URLs and headers, and Postgres's time. */
 export type TaskRules = Pick<ApiParts, "checkUrl" | "checkHeaders" | "clock">;
 
-/** Left out, a field of `retry` is this; the whole is a task's policy until queues have their own. */
-export const retryDefaults: RetryPolicy = {
-  maxAttempts: 10,
-  backoff: "exponential",
-  minDelayMs: 5_000,
-  maxDelayMs: 21_600_000,
-  factor: 3,
-  jitter: 0.2,
-};
-
-export const timeoutDefaultMs = 30_000;
+const { retry: retryDefaults } = builtInDefaults;
 
 const timeoutLimits = { minMs: limits.timeoutMinMs, maxMs: limits.timeoutMaxMs };
 const timeoutWords = "Of one attempt, from connecting to the last byte of the answer.";
 const retryDelay = { minMs: 0, maxMs: limits.retryDelayMaxMs };
 
+/** Left out, a field of `retry` is Lapse's own. */
 const retryField = z
   .strictObject({
     maxAttempts: wholeNumber(limits.attemptsMin, limits.attemptsMax).default(retryDefaults.maxAttempts).meta({
@@ -65,6 +57,16 @@ const retryField = z
     id: "RetryInput",
     description: "Fields left out take their defaults. minDelay must not be more than maxDelay.",
   });
+
+/** What a queue may say of its tasks where they are silent. */
+export const defaultedFields = {
+  retry: retryField,
+  timeout: durationField(timeoutLimits, timeoutWords),
+  misfireGrace: durationField(
+    { minMs: limits.misfireGraceMinMs, maxMs: limits.misfireGraceMaxMs },
+    "Found later than this after its due time, the task is `missed` and not fired.",
+  ),
+};
 
 /** RFC 9110 section 8.3: type/subtype, then parameters; only visible ASCII, spaces and tabs. */
 const contentTypeForm = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+\/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;[\t\x20-\x7e]*)?$/;
@@ -134,14 +136,9 @@ export function createTaskSchemas(rules: TaskRules) {
       }),
       method: z.enum(httpMethods).default("POST"),
       headers: fields.headers.default({}),
-      timeout: durationOr(timeoutDefaultMs, timeoutLimits, timeoutWords),
-      retry: retryField.optional(),
-      misfireGrace: durationField(
-        { minMs: limits.misfireGraceMinMs, maxMs: limits.misfireGraceMaxMs },
-        "Found later than this after its due time, the task is `missed` and not fired.",
-      )
-        .nullable()
-        .default(null),
+      timeout: defaultedFields.timeout.optional(),
+      retry: defaultedFields.retry.optional(),
+      misfireGrace: defaultedFields.misfireGrace.nullable().optional(),
       delivery: z.enum(["at-least-once", "at-most-once"]).default("at-least-once").meta({
         description: "`at-most-once`: only an attempt that never left is tried again.",
       }),
@@ -151,14 +148,17 @@ export function createTaskSchemas(rules: TaskRules) {
       labels: fields.labels.default({}),
     })
     .superRefine((input, context) => acrossFields(input, context, rules), evenWithFaults)
-    .meta({ id: "NewTask" });
+    .meta({
+      id: "NewTask",
+      description: `Left out, timeout, retry and misfireGrace are the queue's; where it has none, ${formatDuration(builtInDefaults.timeoutMs)}, RetryInput's defaults, and none: fire however late.`,
+    });
   const taskChanges = z
     .strictObject({
       ...fields,
       url: fields.url.optional(),
       headers: fields.headers.optional(),
-      timeout: durationField(timeoutLimits, timeoutWords).optional(),
-      retry: retryField.optional(),
+      timeout: defaultedFields.timeout.optional(),
+      retry: defaultedFields.retry.optional(),
       labels: fields.labels.optional(),
     })
     .superRefine((input, context) => {
