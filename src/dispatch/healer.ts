@@ -8,6 +8,7 @@ import type { ClaimedTask } from "../task/claimed-task.ts";
 import { readClaimed, readOwned } from "../store/claims.ts";
 import type { Database } from "../store/database.ts";
 import { type DuePosition, type DueRow, readDueSoon } from "../store/due.ts";
+import { adoptNewQueues } from "../store/queues.ts";
 import { declareDead, takeOver } from "../store/owners.ts";
 import type { Lease } from "./lease.ts";
 
@@ -45,14 +46,15 @@ export class Healer {
   /** Hands rows already due to their lanes, and enters those due within 3 s into the index, where an entry only ever moves forward. */
   async healDue(): Promise<void> {
     const { database, index, onDue, onSoon, metrics, fullQueues, isInFlight } = this.#parts;
-    const rows = await database.query((connection) =>
-      readDueSoon(connection, {
+    const rows = await database.query(async (connection) => {
+      await adoptNewQueues(connection);
+      return readDueSoon(connection, {
         aheadMs,
         limit: rowsPerQueueMax,
         except: fullQueues(),
         after: [...this.#positions.values()],
-      }),
-    );
+      });
+    });
     failpoint("heal.read");
     const byQueue = Map.groupBy(rows, (row) => row.queue);
     this.#positions = nextPositions(byQueue);

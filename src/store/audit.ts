@@ -59,7 +59,7 @@ async function countQueues(trx: Connection): Promise<QueueAudit[]> {
       coalesce(tally.accepted, 0) as accepted, coalesce(tally.pruned, 0) as pruned,
       coalesce(task.succeeded, 0) as succeeded, coalesce(task.failed, 0) as failed, coalesce(task.cancelled, 0) as cancelled,
       coalesce(task.missed, 0) as missed, coalesce(task.live, 0) as live
-    from lapse.queues q
+    from (select name from lapse.queues union select name from lapse.new_queues) q
     left join (
       select queue, (sum(count) filter (where kind = 'accepted'))::bigint as accepted, (sum(count) filter (where kind = 'pruned'))::bigint as pruned
       from lapse.tallies group by queue

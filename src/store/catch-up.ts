@@ -2,6 +2,7 @@
 
 import { type QueryResult, type RawBuilder, sql } from "kysely";
 import type { Connection, Database } from "./database.ts";
+import { adoptNewQueues } from "./queues.ts";
 
 /** Tasks a transaction holds back or spreads at most. */
 const tasksPerBatchMax = 5_000;
@@ -78,6 +79,7 @@ function spreadBatch(connection: Connection, { queue, now, place }: Spreading) {
 }
 
 async function readQueues(connection: Connection): Promise<{ now: string; queues: string[] }> {
+  await adoptNewQueues(connection);
   const read = await sql<{ now: string; queues: string[] }>`
     select date_trunc('milliseconds', clock_timestamp())::text as now,
       array(select name::text from lapse.queues order by name) as queues`.execute(connection);

@@ -96,7 +96,9 @@ function newestWithinReach(filter: TaskFilter, page: PageRequest): RawBuilder<Ta
 /** Those that the filter and the caller's reach have in common. */
 function queuesOf({ queue, reach = null }: TaskFilter): RawBuilder<unknown> {
   if (queue === undefined) {
-    return reach === null ? sql`(select name from lapse.queues)` : sql`(select unnest(${[...reach]}::text[]))`;
+    return reach === null
+      ? sql`(select name from lapse.queues union select name from lapse.new_queues)`
+      : sql`(select unnest(${[...reach]}::text[]))`;
   }
   return sql`(select queue from (values (${queue}::text)) as wanted (queue) where ${withinReach(reach)})`;
 }

@@ -15,6 +15,18 @@ export async function makeQueues(connection: Connection, names: readonly string[
   );
 }
 
+/** Makes queues of the names that SQL was the first to use. Rows of transactions still open are not seen, and not waited for. */
+export async function adoptNewQueues(connection: Connection): Promise<void> {
+  const found = await sql<{ name: string }>`select distinct name from lapse.new_queues`.execute(connection);
+  if (found.rows.length === 0) return;
+  const names = found.rows.map((row) => row.name);
+  await makeQueues(connection, names);
+  // In this order: a task whose queue has no row, and that nothing names, would never be found.
+  await sql`delete from lapse.new_queues n using lapse.queues q where q.name = n.name and n.name = any(${names}::text[])`.execute(
+    connection,
+  );
+}
+
 async function readDefaults(connection: Connection): Promise<Map<string, QueueDefaults>> {
   const found = await sql<{ name: string; defaults: QueueDefaults }>`
     select name, defaults from lapse.queues where defaults <> '{}'`.execute(connection);

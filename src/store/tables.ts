@@ -22,6 +22,11 @@ export interface QueueTable {
   defaults: Json<QueueDefaults>;
 }
 
+export interface NewQueueTable {
+  name: string;
+  task_id: string;
+}
+
 export interface TaskTable {
   id: string;
   queue: string;
@@ -148,6 +153,7 @@ export interface HeartbeatTable {
 
 export interface Tables {
   "lapse.queues": QueueTable;
+  "lapse.new_queues": NewQueueTable;
   "lapse.tasks": TaskTable;
   "lapse.attempts": AttemptTable;
   "lapse.dispatchers": DispatcherTable;

@@ -45,7 +45,7 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Header
     const lowerName = name.toLowerCase();
     const bytesBefore = bytes;
     bytes += name.length + String(value).length;
-    const message = nameFault(lowerName) ?? valueFault(value);
+    const message = nameFault(name, lowerName) ?? valueFault(value);
     if (message !== null) faults.push({ name, message });
     if (seen.has(lowerName)) faults.push({ name, message: "must not be given twice, in whatever case" });
     seen.add(lowerName);
@@ -64,8 +64,9 @@ export function isFieldValue(value: string): boolean {
   return fieldValue.test(value);
 }
 
-function nameFault(lowerName: string): string | null {
-  if (!token.test(lowerName)) return "must be a header name as RFC 9110 has it";
+function nameFault(name: string, lowerName: string): string | null {
+  // As it was given: some characters beyond ASCII become ASCII letters in lower case.
+  if (!token.test(name)) return "must be a header name as RFC 9110 has it";
   if (refusedNames.has(lowerName)) return "must not be set: it belongs to the connection, or to Lapse";
   const prefix = refusedPrefixes.find((refused) => lowerName.startsWith(refused));
   return prefix === undefined ? null : `must not be set: every ${prefix}* header is refused`;
