@@ -167,11 +167,10 @@ export class Acceptor {
    */
   async #send(arrivals: readonly Arrival[]): Promise<Set<string>> {
     const { database, clock } = this.#parts;
-    const id = uuidv7();
     const resendUntilMs = monotonicMs() + resendMsMax;
     for (let resends = 0; ; resends += 1) {
       try {
-        const stored = await insertArrivals(database, { id, notAfter: clock.now() + hotCallMsMax }, arrivals);
+        const stored = await insertArrivals(database, arrivals, clock.now() + hotCallMsMax);
         return resends === 0 ? stored : await database.query((connection) => findStored(connection, arrivals));
       } catch (error) {
         const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);

@@ -5,9 +5,9 @@ import { writeSync } from "node:fs";
 /** Each is passed by one call of `failpoint`; test/fault/failpoints.test.ts dies at every one of them. */
 export const failpointNames = [
   "accept.arrived",
+  "accept.sent",
   "accept.committed",
   "accept.inserted",
-  "accept.counted",
   "accept.met",
   "accept.replaced",
   "accept.reserved",
@@ -27,6 +27,7 @@ export const failpointNames = [
   "flush.begun",
   "flush.sent",
   "claim.taken",
+  "claim.sent",
   "claim.committed",
   "claim.missed",
   "claim.not_won",

@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from "uuid";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task, TaskBody } from "../task/task.ts";
-import { bind, type Connection, type Database, execute } from "./database.ts";
+import { type BoundStatement, bind, type Connection, type Database, execute, type Rows } from "./database.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
 
 /** A new task with its id and times, ready to be stored. */
@@ -43,50 +43,39 @@ const names = columns.map(([name]) => name).join(", ");
 const arrays = columns.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
 
 /**
- * A network that stood still may deliver a statement long after its caller was told 503 and has asked again: it must store nothing then,
- * since its key may be free again, and the task would be a second one. `on conflict do nothing` covers a taken key and, where an answer was
- * lost and the same flush is sent again, the ids themselves.
+ * Counts what it stores, and nothing else: it may be sent again after its answer was lost, and may then store what a key had kept out.
+ * A network that stood still may deliver it long after its caller was told 503 and has asked again: it must store nothing then, since its
+ * key may be free again, and the task would be a second one. `on conflict do nothing` covers a taken key and, where it is sent again, the
+ * ids themselves.
  */
-const insertTasks = {
+const storeTasks = {
   name: "accept_tasks",
-  text: `insert into lapse.tasks (${names}, next_attempt_at, updated_at, finished_at)
-    select ${names}, due_at, created_at, case when state = 'cancelled' then created_at end
-    from unnest(${arrays}) as arrival (${names})
-    where $${columns.length + 1}::timestamptz is null or clock_timestamp() < $${columns.length + 1}::timestamptz
-    on conflict do nothing
-    returning id`,
+  text: `with stored as (
+      insert into lapse.tasks (${names}, next_attempt_at, updated_at, finished_at)
+      select ${names}, due_at, created_at, case when state = 'cancelled' then created_at end
+      from unnest(${arrays}) as arrival (${names})
+      where $${columns.length + 1}::timestamptz is null or clock_timestamp() < $${columns.length + 1}::timestamptz
+      on conflict do nothing
+      returning id, queue
+    ), counted as (
+      insert into lapse.tallies (id, queue, kind, count)
+      select $${columns.length + 2}::uuid, queue, 'accepted', count(*) from stored group by queue
+    )
+    select id from stored`,
 };
 
-/** Counts what this flush stored: its ids are new, so whichever of them is there was stored by it, now or before its answer was lost. */
-const tallyAccepted = {
-  name: "accept_tally",
-  text: `insert into lapse.tallies (id, queue, kind, count)
-    select $1::uuid, queue, 'accepted', count(*) from lapse.tasks where id = any($2::uuid[]) group by queue
-    on conflict do nothing`,
-};
-
-/** One write of arrivals, however often it is sent. */
-export interface Flush {
-  readonly id: string;
-  /** By Postgres's clock, when its answer is no longer waited for: it stores nothing any more. Null: waited for as long as it takes. */
-  readonly notAfter: number | null;
-}
-
-/** Stores all that no standing key refuses, and counts them, in one transaction. Resolves to the ids stored; the rest need a closer look. */
+/**
+ * Stores all that no standing key refuses, and counts them. Resolves to the ids stored; the rest need a closer look. `notAfter`: by
+ * Postgres's clock, when its answer is no longer waited for.
+ */
 export async function insertArrivals(
   database: Database,
-  flush: Flush,
   arrivals: readonly Arrival[],
+  notAfter: number,
 ): Promise<Set<string>> {
-  const ids = arrivals.map((arrival) => arrival.id);
-  const [stored] = await database.runTogether([
-    bind(insertTasks, [
-      ...columnValues(arrivals, "scheduled"),
-      flush.notAfter === null ? null : instant(flush.notAfter),
-    ]),
-    bind(tallyAccepted, [flush.id, ids]),
-  ]);
-  return new Set((stored ?? []).map((row) => String(row["id"])));
+  return idsOf(
+    await database.run(storing(arrivals, { state: "scheduled", notAfter: instant(notAfter) }), "accept.sent"),
+  );
 }
 
 /** Which of the arrivals are stored, by an earlier send whose answer was lost. */
@@ -103,13 +92,20 @@ export async function insertArrivalsIn(
   state: "scheduled" | "cancelled",
 ): Promise<Set<string>> {
   if (arrivals.length === 0) return new Set();
-  const rows = await execute(trx, bind(insertTasks, [...columnValues(arrivals, state), null]));
+  const stored = idsOf(await execute(trx, storing(arrivals, { state, notAfter: null })));
   failpoint("accept.inserted");
-  const stored = rows.map((row) => String(row["id"]));
-  // Here the answer is known: only what this insert stored is counted, since an earlier send may have stored and counted the others.
-  if (stored.length > 0) await execute(trx, bind(tallyAccepted, [uuidv7(), stored]));
-  failpoint("accept.counted");
-  return new Set(stored);
+  return stored;
+}
+
+function storing(
+  arrivals: readonly Arrival[],
+  { state, notAfter }: { state: "scheduled" | "cancelled"; notAfter: string | null },
+): BoundStatement {
+  return bind(storeTasks, [...columnValues(arrivals, state), notAfter, uuidv7()]);
+}
+
+function idsOf(rows: Rows): Set<string> {
+  return new Set(rows.map((row) => String(row["id"])));
 }
 
 /** What stands where an arrival was refused: the arrival itself (an earlier send was committed), or the live task or tombstone with its key. */

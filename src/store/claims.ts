@@ -103,7 +103,7 @@ export async function claim(database: Database, owner: string, ids: readonly str
 }
 
 async function claimTogether(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
-  const rows = (await database.run(bind(claimTasks, [ids, owner]))) as unknown as readonly ClaimedRow[];
+  const rows = (await database.run(bind(claimTasks, [ids, owner]), "claim.sent")) as unknown as readonly ClaimedRow[];
   failpoint("claim.committed");
   const missed = rows.filter((row) => row.state === "missed").map((row) => row.id);
   // A tombstone asked for while a receiver's confirm stood. Apart from the claim, so that it costs nothing where nothing was missed.

@@ -3,7 +3,7 @@
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import type pg from "pg";
 import { startTimer } from "../runtime/clock.ts";
-import { failpoint } from "../runtime/failpoint.ts";
+import { type Failpoint, failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import { isStalePlan, isTransient, StoreUnavailableError, storeError } from "./errors.ts";
 import { makePool, type PoolSettings, silenceTimeoutMs } from "./pool.ts";
@@ -118,9 +118,13 @@ export class Database extends KyselyPool {
     });
   }
 
-  /** Runs one hot statement in a transaction of its own. */
-  async run(statement: BoundStatement): Promise<Rows> {
-    return this.#hotRetrying(async (client) => (await client.query(query(statement))).rows as Rows);
+  /** Runs one hot statement in a transaction of its own. `sent` is passed before its answer. */
+  async run(statement: BoundStatement, sent?: Failpoint): Promise<Rows> {
+    return this.#hotRetrying(async (client) => {
+      const answer = client.query(query(statement));
+      if (sent !== undefined) failpoint(sent);
+      return (await answer).rows as Rows;
+    });
   }
 
   /** Runs the statements in one transaction and one round trip: none may depend on an answer. Resolves to each one's rows once committed. */

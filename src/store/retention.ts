@@ -39,20 +39,15 @@ export async function removeSpentTombstones(connection: Connection, limit: numbe
   return Number(removed.numAffectedRows ?? 0);
 }
 
-/** A tally younger than this is left as it is, so that a flush sent again after a lost answer finds that it was counted. */
-const tallyFoldedAfterSeconds = 60;
-
 const talliesFoldedMax = 10_000;
 
-/** Adds up the tallies that no write can repeat any more, into one row a queue and kind. */
+/** Adds up tallies, into one row a queue and kind. */
 export async function foldTallies(database: Database, tallyId: string): Promise<void> {
   await database.transaction(async (trx) => {
     const folded = await sql<{ queue: string; kind: string; count: number }>`
       with gone as (
         delete from lapse.tallies where (id, queue, kind) in (
-          select id, queue, kind from lapse.tallies
-          where created_at < statement_timestamp() - ${tallyFoldedAfterSeconds} * interval '1 second'
-          order by id, queue, kind limit ${talliesFoldedMax} for update skip locked
+          select id, queue, kind from lapse.tallies order by id, queue, kind limit ${talliesFoldedMax} for update skip locked
         )
         returning queue, kind, count
       )

@@ -23,14 +23,15 @@ const hangingCount = 4;
 /** As LAPSE_FAILPOINT takes it. */
 type Step = Failpoint | `${Failpoint}:${number}`;
 
-/** In both walks: an accept's flush by an API, a settle's by a dispatcher; before its first statement, and in its midst. */
-const flushes: readonly Step[] = ["flush.begun", "flush.begun:2", "flush.sent"];
-const ofApis: readonly Step[] = [...namesOf("accept", "cancel", "confirm", "index"), ...flushes];
+const ofApis: readonly Step[] = namesOf("accept", "cancel", "confirm", "index");
 /** With one of two that were claimed together begun, too. */
 const ofDispatchers: readonly Step[] = [
   ...namesOf("claim", "fire", "settle", "heal", "fill"),
   "claim.won:2",
-  ...flushes,
+  // A settle's flush: before its first statement, and in its midst.
+  "flush.begun",
+  "flush.begun:2",
+  "flush.sent",
 ];
 /** Before the commit of a takeover, all that the dead had is still there for the next. */
 const uncommitted = ["takeover.declared", "takeover.recorded", "takeover.reassigned", "takeover.shares_moved"] as const;

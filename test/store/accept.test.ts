@@ -12,6 +12,9 @@ import { isDataFault, StoreUnavailableError } from "../../src/store/errors.ts";
 import { KnownQueues } from "../../src/store/queues.ts";
 import { arrival, newTask, openStore, until } from "./store.ts";
 
+/** While its answer is waited for. */
+const later = Date.now() + 3_600_000;
+
 const store = await openStore();
 const { database } = store;
 afterAll(() => store.close());
@@ -24,12 +27,12 @@ function acceptorOn(on: Database): Acceptor {
 const acceptor = acceptorOn(database);
 
 /** The database, whose answers to writes are changed on their way. */
-function withAnswers(change: (written: readonly Rows[]) => readonly Rows[]): Database {
+function withAnswers(change: (written: Rows) => Rows): Database {
   return {
     patient: database.patient,
     query: database.query.bind(database),
     transaction: database.transaction.bind(database),
-    runTogether: async (statements: readonly BoundStatement[]) => change(await database.runTogether(statements)),
+    run: async (statement: BoundStatement) => change(await database.run(statement)),
   } as unknown as Database;
 }
 
@@ -44,9 +47,7 @@ describe("a flush", () => {
     const [one, two] = [uuidv7(), uuidv7()];
     await new KnownQueues(database).ensure([one, two]);
     const arrivals = [one, two, one].map((queue) => arrival({ queue }));
-    expect(await insertArrivals(database, { id: uuidv7(), notAfter: null }, arrivals)).toEqual(
-      new Set(arrivals.map(({ id }) => id)),
-    );
+    expect(await insertArrivals(database, arrivals, later)).toEqual(new Set(arrivals.map(({ id }) => id)));
     expect([await counts(one), await counts(two)]).toEqual([
       { accepted: 2, live: 2 },
       { accepted: 1, live: 1 },
@@ -57,28 +58,37 @@ describe("a flush", () => {
     const queue = uuidv7();
     await new KnownQueues(database).ensure([queue]);
     const arrivals = [arrival({ queue, key: "k" })];
-    expect(await insertArrivals(database, { id: uuidv7(), notAfter: Date.now() - 1 }, arrivals)).toEqual(new Set());
+    expect(await insertArrivals(database, arrivals, Date.now() - 1)).toEqual(new Set());
     expect(await counts(queue)).toEqual({ accepted: 0, live: 0 });
-    expect((await insertArrivals(database, { id: uuidv7(), notAfter: Date.now() + 5_000 }, arrivals)).size).toBe(1);
+    expect((await insertArrivals(database, arrivals, Date.now() + 5_000)).size).toBe(1);
   });
 
   test("sent again as it is stores and counts nothing more", async () => {
     const queue = uuidv7();
     await new KnownQueues(database).ensure([queue]);
     const arrivals = [arrival({ queue }), arrival({ queue, key: "k" })];
-    const flushId = uuidv7();
-    await insertArrivals(database, { id: flushId, notAfter: null }, arrivals);
-    expect(await insertArrivals(database, { id: flushId, notAfter: null }, arrivals)).toEqual(new Set());
+    await insertArrivals(database, arrivals, later);
+    expect(await insertArrivals(database, arrivals, later)).toEqual(new Set());
     expect(await counts(queue)).toEqual({ accepted: 2, live: 2 });
     for (const one of arrivals)
       expect(await database.query((connection) => findStanding(connection, one))).toMatchObject({ id: one.id });
+  });
+
+  test("sent again where a key came free meanwhile stores and counts the task that it had left out", async () => {
+    const queue = uuidv7();
+    const standing = await store.insert({ queue, key: "k" });
+    const arrivals = [arrival({ queue }), arrival({ queue, key: "k" })];
+    expect((await insertArrivals(database, arrivals, later)).size).toBe(1);
+    await store.query("delete from lapse.tasks where id = $1", [standing]);
+    expect((await insertArrivals(database, arrivals, later)).size).toBe(1);
+    expect(await counts(queue)).toEqual({ accepted: 2, live: 2 });
   });
 
   test("leaves out a key that is live, and stores the rest", async () => {
     const queue = uuidv7();
     const standing = await store.insert({ queue, key: "k" });
     const [taken, free] = [arrival({ queue, key: "k" }), arrival({ queue, key: "other" })];
-    expect(await insertArrivals(database, { id: uuidv7(), notAfter: null }, [taken, free])).toEqual(new Set([free.id]));
+    expect(await insertArrivals(database, [taken, free], later)).toEqual(new Set([free.id]));
     expect(await counts(queue)).toEqual({ accepted: 1, live: 2 });
     expect(await database.query((connection) => findStanding(connection, taken))).toMatchObject({ id: standing });
   });
@@ -86,7 +96,7 @@ describe("a flush", () => {
   test("keeps every digit and byte of what it is given", async () => {
     const json = '{"id":12345678901234567890,"price":1.10,"name":"\\"\\\\{}\'ß漢","b":1,"a":2}';
     const given = arrival({ body: { kind: "payload", json }, labels: { "a,b": '{"}' }, headers: { "x-a": "\\ \" '" } });
-    await insertArrivals(database, { id: uuidv7(), notAfter: null }, [given]);
+    await insertArrivals(database, [given], later);
     const row = await store.read(given.id);
     expect(row).toMatchObject({ payload: json, labels: given.task.labels, headers: given.task.headers });
   });
@@ -113,7 +123,7 @@ describe("an answer that is lost", () => {
     const queue = uuidv7();
     await new KnownQueues(database).ensure([queue]);
     const given = arrival({ queue });
-    await insertArrivals(database, { id: uuidv7(), notAfter: null }, [given]);
+    await insertArrivals(database, [given], later);
     await database.transaction((trx) => insertArrivalsIn(trx, [given], "scheduled"));
     expect(await counts(queue)).toEqual({ accepted: 1, live: 1 });
   });

@@ -124,7 +124,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "accept",
-    send: (database) => insertArrivals(database, { id: uuidv7(), notAfter: null }, arrivals()),
+    send: (database) => insertArrivals(database, arrivals(), inAnHour()),
     mayOrder: true,
   },
   { name: "what stands in an arrival's way", send: on((c) => findStanding(c, arrival({ key: keys[0] ?? "" }))) },

@@ -9,6 +9,9 @@ import type { Next, Settlement } from "../../src/task/settlement.ts";
 import { arrival, openStore, type RowFields, settlingOf } from "./store.ts";
 import { insertArrivals } from "../../src/store/accept.ts";
 
+/** While its answer is waited for. */
+const later = Date.now() + 3_600_000;
+
 const hourMs = 3_600_000;
 const store = await openStore();
 const { database } = store;
@@ -224,7 +227,7 @@ describe("a tombstone asked for while an attempt was in flight", () => {
     await remember(task.id, hourMs);
     await settle(task);
     expect(await tombstones(task.key)).toHaveLength(1);
-    const stored = await insertArrivals(database, { id: uuidv7(), notAfter: null }, [arrival({ key: task.key })]);
+    const stored = await insertArrivals(database, [arrival({ key: task.key })], later);
     expect(stored.size).toBe(0);
   });
 
