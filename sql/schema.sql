@@ -57,6 +57,34 @@ with (
 );
 comment on table lapse.dispatchers is 'The leases of the processes that fire. A task names its owner; only this row carries the lease.';
 
+create table lapse.event_recording (
+  id smallint default 1 not null,
+  recorded_until timestamp with time zone default '-infinity'::timestamp with time zone not null,
+  began_at timestamp with time zone default '-infinity'::timestamp with time zone not null,
+  kept_after_xid xid8 default '0'::xid8 not null,
+  kept_after_id bigint default 0 not null,
+  constraint event_recording_pkey PRIMARY KEY (id),
+  constraint one_recording CHECK (id = 1)
+)
+with (
+  fillfactor=50
+);
+comment on table lapse.event_recording is 'Whether events are recorded, and from where on they are complete.';
+
+create table lapse.events (
+  xid xid8 default pg_current_xact_id() not null,
+  id bigint generated always as identity not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  items json not null,
+  constraint events_pkey PRIMARY KEY (xid, id)
+)
+with (
+  autovacuum_vacuum_scale_factor=0.01,
+  autovacuum_vacuum_threshold=10000,
+  autovacuum_vacuum_cost_delay=0
+);
+comment on table lapse.events is 'The outbox: what one statement did, kept for a day.';
+
 create table lapse.heartbeat (
   id smallint default 1 not null,
   beaten_at timestamp with time zone not null,
@@ -161,6 +189,24 @@ with (
 );
 CREATE INDEX shares_owner ON lapse.shares USING btree (owner);
 comment on table lapse.shares is 'Each dispatcher''s leased share of a queue''s slots. Their sum never exceeds the queue''s concurrency; a dead owner''s share moves with its tasks.';
+
+create table lapse.subscriptions (
+  id uuid not null,
+  url text not null,
+  types text[] not null,
+  queue text collate "C",
+  created_at timestamp with time zone default clock_timestamp() not null,
+  cursor_xid xid8 not null,
+  cursor_id bigint default 0 not null,
+  cursor_index integer default 0 not null,
+  dropped bigint default 0 not null,
+  constraint subscriptions_pkey PRIMARY KEY (id),
+  constraint types_are_named CHECK (cardinality(types) > 0)
+)
+with (
+  fillfactor=50
+);
+comment on table lapse.subscriptions is 'Who is told of events by webhook: each event becomes a task in the queue `lapse:events:<id>`.';
 
 create table lapse.tallies (
   id uuid not null,
@@ -434,6 +480,26 @@ AS $function$
   select '{"maxAttempts": 10, "backoff": "exponential", "minDelayMs": 5000, "maxDelayMs": 21600000, "factor": 3, "jitter": 0.2}'::jsonb
 $function$;
 
+CREATE OR REPLACE FUNCTION lapse.events_horizon()
+ RETURNS xid8
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select coalesce(
+    (
+      select x from pg_snapshot_xip(s) x
+      where not exists (
+        select from pg_stat_activity a
+        where a.backend_xid = x::xid and a.datid <> (select oid from pg_database where datname = current_database())
+      )
+      order by x limit 1
+    ),
+    pg_snapshot_xmax(s)
+  )
+  from pg_current_snapshot() s
+$function$;
+
 CREATE OR REPLACE FUNCTION lapse.headers_faults(headers jsonb)
  RETURNS SETOF text
  LANGUAGE plpgsql
@@ -614,6 +680,143 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION lapse.record_changed_tasks()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+  if not exists (select from lapse.event_recording where id = 1 and recorded_until > clock_timestamp()) then
+    return null;
+  end if;
+  insert into lapse.events (items)
+  with changed as materialized (
+    select n.id, n.queue, n.key, n.state, n.due_at, n.next_attempt_at, n.attempts, n.schedule_id, n.labels,
+      o.state as was, n.due_at <> o.due_at as is_due_anew, n.version <> o.version as is_changed,
+      n.state = 'running' and (o.state <> 'running' or n.attempts > o.attempts) as is_started,
+      -- The number of the attempt that ended. Of one that could not be claimed only the end is known.
+      case
+        when o.state = 'running' and (n.state <> 'running' or n.attempts > o.attempts) then o.attempts
+        when o.state <> 'running' and n.state <> 'running' and n.attempts > o.attempts then n.attempts
+      end as ended
+    from new_rows n
+    join old_rows o on o.id = n.id
+    where n.state <> 'tombstone' and o.state <> 'tombstone' and not starts_with(n.queue, 'lapse:')
+      -- A deferral moves next_attempt_at alone, and is no event.
+      and (n.state <> o.state or n.version <> o.version or n.due_at <> o.due_at)
+  ), settled as materialized (
+    -- Attempts are written before the task's own change, in the same transaction.
+    select c.*, (select a from lapse.attempts a where a.task_id = c.id and a.number = c.ended) as attempt
+    from changed c
+  ), told as (
+    select s.id, t.place, (row_number() over (order by s.id, t.place) - 1) / 500 as part,
+      json_build_object(
+        'type', t.type, 'queue', s.queue, 'taskId', s.id, 'key', s.key,
+        'data', json_build_object(
+          'state', s.state, 'dueAt', s.due_at, 'nextAttemptAt', s.next_attempt_at, 'attempts', s.attempts,
+          'attempt', t.number,
+          'outcome', case when t.number = s.ended then (s.attempt).outcome end,
+          'status', case when t.number = s.ended then (s.attempt).status end,
+          'error', case when t.number = s.ended then (s.attempt).error end,
+          'scheduleId', s.schedule_id, 'labels', s.labels
+        )
+      ) as item
+    from settled s
+    cross join lateral (
+      values
+        (1, 'task.attempt-failed', s.ended, (s.attempt).outcome in ('failed', 'timed-out', 'refused', 'blocked', 'lost')),
+        (2, 'task.started', s.attempts, s.is_started),
+        (2, 'task.succeeded', s.ended, s.state = 'succeeded' and s.was <> s.state),
+        (2, 'task.failed', s.ended, s.state = 'failed' and s.was <> s.state),
+        (2, 'task.cancelled', s.ended, s.state = 'cancelled' and s.was <> s.state),
+        (2, 'task.missed', s.ended, s.state = 'missed' and s.was <> s.state),
+        (2, 'task.paused', s.ended, s.state = 'paused' and s.was <> s.state),
+        (2, 'task.resumed', s.ended, s.was = 'paused' and s.state = 'scheduled'),
+        -- A new due time or definition: backoff and resume give neither.
+        (3, 'task.rescheduled', s.ended, s.state in ('scheduled', 'paused')
+          and (s.is_due_anew or s.was in ('succeeded', 'failed', 'cancelled', 'missed') or (s.was = s.state and s.is_changed)))
+    ) t (place, type, number, is_so)
+    where t.is_so
+  )
+  select json_agg(item order by id, place) from told group by part order by part;
+  return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION lapse.record_events(items json)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  insert into lapse.events (items)
+  select items from lapse.event_recording where id = 1 and recorded_until > clock_timestamp()
+$function$;
+
+CREATE OR REPLACE FUNCTION lapse.record_new_tasks()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_nestloop TO 'off'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+  if not exists (select from lapse.event_recording where id = 1 and recorded_until > clock_timestamp()) then
+    return null;
+  end if;
+  insert into lapse.events (items)
+  select json_agg(item order by id, place)
+  from (
+    select n.id, t.place, (row_number() over (order by n.id, t.place) - 1) / 500 as part,
+      json_build_object(
+        'type', t.type, 'queue', n.queue, 'taskId', n.id, 'key', n.key,
+        'data', json_build_object(
+          'state', n.state, 'dueAt', n.due_at, 'nextAttemptAt', n.next_attempt_at, 'attempts', n.attempts,
+          'scheduleId', n.schedule_id, 'labels', n.labels
+        )
+      ) as item
+    from new_rows n
+    cross join lateral (
+      values
+        (1, 'task.created', true),
+        (2, 'task.paused', n.state = 'paused'),
+        -- A tombstone stopped it on arrival.
+        (2, 'task.cancelled', n.state = 'cancelled'),
+        (2, 'task.missed', n.state = 'missed'),
+        (2, 'task.failed', n.state = 'failed')
+    ) t (place, type, is_so)
+    where t.is_so and n.state <> 'tombstone' and not starts_with(n.queue, 'lapse:')
+  ) told
+  group by part
+  order by part;
+  return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION lapse.record_queues()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if starts_with(new.name, 'lapse:') then
+    return null;
+  end if;
+  perform lapse.record_events(json_build_array(json_build_object(
+    'type', case when new.paused then 'queue.paused' else 'queue.resumed' end,
+    'queue', new.name, 'taskId', null, 'key', null, 'data', json_build_object()
+  )));
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION lapse.request_hash(task tasks, on_conflict text, due text)
  RETURNS text
  LANGUAGE sql
@@ -785,7 +988,23 @@ AS $function$
   select date_trunc('milliseconds', at + interval '999 microseconds')
 $function$;
 
+CREATE TRIGGER queues_inserted AFTER INSERT ON queues FOR EACH ROW WHEN (new.paused) EXECUTE FUNCTION record_queues();
+
+CREATE TRIGGER queues_updated AFTER UPDATE ON queues FOR EACH ROW WHEN (new.paused <> old.paused) EXECUTE FUNCTION record_queues();
+
+CREATE TRIGGER tasks_inserted AFTER INSERT ON tasks REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION record_new_tasks();
+
+CREATE TRIGGER tasks_updated AFTER UPDATE ON tasks REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION record_changed_tasks();
+
 grant EXECUTE on function cancel_task(text,text,uuid,interval) to lapse_client;
+
+grant EXECUTE on function events_horizon() to public;
+
+grant EXECUTE on function record_changed_tasks() to public;
+
+grant EXECUTE on function record_new_tasks() to public;
+
+grant EXECUTE on function record_queues() to public;
 
 grant EXECUTE on function schedule_task(text,timestamp with time zone,interval,text,text,text,text,jsonb,jsonb,text,text,text,interval,jsonb,interval,text,integer,jsonb) to lapse_client;
 

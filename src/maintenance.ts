@@ -8,6 +8,7 @@ import type { Database } from "./store/database.ts";
 import { beat } from "./store/catch-up.ts";
 import { readTime } from "./store/due.ts";
 import { failureLevel } from "./store/errors.ts";
+import { removeOldEvents } from "./store/events.ts";
 import { removeOldAnswers } from "./store/idempotency.ts";
 import { foldTallies, pruneEnded, removeSpentTombstones } from "./store/retention.ts";
 
@@ -71,6 +72,7 @@ export class Maintenance {
       await pruneEnded(database, uuidv7(), { retentionMs, limit: removedMax }),
       await database.query((connection) => removeSpentTombstones(connection, removedMax)),
       await database.query((connection) => removeOldAnswers(connection, removedMax)),
+      await database.query((connection) => removeOldEvents(connection, removedMax)),
     ];
     if (monotonicMs() - this.#foldedAtMs >= foldMs) {
       await foldTallies(database, uuidv7());

@@ -19,6 +19,7 @@ import { Healer } from "./healer.ts";
 import { Lane } from "./lane.ts";
 import { LaneOrigins } from "./lane-origins.ts";
 import { Lease } from "./lease.ts";
+import { createOriginRecorder } from "./origin-events.ts";
 import { Origins } from "./origins.ts";
 import { Settler } from "./settler.ts";
 import { type LaneDemand, Shares } from "./shares.ts";
@@ -81,7 +82,7 @@ export class Dispatcher {
     this.#claimer = new Claimer({ database, index, clock, onLook: (queue, at) => this.hint(queue, at) });
     this.#settler = new Settler({ database, index, clock, metrics, log, onDue: (queue, at) => this.hint(queue, at) });
     this.#firing = new Firing({ ...parts, settler: this.#settler });
-    this.#origins = new Origins({ nowMs: monotonicMs, log, metrics });
+    this.#origins = new Origins({ nowMs: monotonicMs, log, metrics, onChange: createOriginRecorder(database, log) });
     this.#shares = new Shares({ database, log, onGranted: (queue) => this.#lanes.get(queue)?.wake() }, this.#lease.id);
     this.#healer = new Healer({
       database,

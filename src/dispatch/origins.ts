@@ -17,6 +17,8 @@ export interface OriginsParts {
   readonly nowMs: () => number;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** An origin was parked or is called again. */
+  readonly onChange?: (origin: string, change: Change) => void;
 }
 
 export class Origins {
@@ -66,6 +68,7 @@ export class Origins {
       log.info({ origin: origin.name }, "origin.resumed");
     }
     metrics.event(`origin.${change}`);
+    this.#parts.onChange?.(origin.name, change);
     metrics.setOriginsParked([...this.#troubled].filter((troubled) => troubled.isParked).length);
   }
 

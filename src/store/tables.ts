@@ -1,6 +1,7 @@
 // Owns the types of the tables, as kysely sees them. A test holds them against information_schema.
 
-import type { ColumnType, Generated } from "kysely";
+import type { ColumnType, Generated, GeneratedAlways } from "kysely";
+import type { EventType } from "../task/event.ts";
 import type { QueueDefaults } from "../task/queue.ts";
 import type { Scope } from "../task/scope.ts";
 import type { AttemptOutcome, Delivery, HttpMethod, RetryPolicy, TaskState } from "../task/task.ts";
@@ -151,6 +152,45 @@ export interface HeartbeatTable {
   beaten_at: Instant;
 }
 
+/** What one statement did, as the triggers wrote it. */
+export interface StoredEvent {
+  readonly type: EventType;
+  readonly queue: string | null;
+  readonly taskId: string | null;
+  readonly key: string | null;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** A transaction's 64-bit number, read as text. */
+type Xid = ColumnType<string, string | undefined, string>;
+
+export interface EventTable {
+  xid: Xid;
+  id: GeneratedAlways<number>;
+  created_at: Generated<number>;
+  items: ColumnType<readonly StoredEvent[], string, never>;
+}
+
+export interface EventRecordingTable {
+  id: Generated<number>;
+  recorded_until: Generated<number>;
+  began_at: Generated<number>;
+  kept_after_xid: Xid;
+  kept_after_id: Generated<number>;
+}
+
+export interface SubscriptionTable {
+  id: string;
+  url: string;
+  types: EventType[];
+  queue: string | null;
+  created_at: Generated<number>;
+  cursor_xid: Xid;
+  cursor_id: Generated<number>;
+  cursor_index: Generated<number>;
+  dropped: Generated<number>;
+}
+
 export interface Tables {
   "lapse.queues": QueueTable;
   "lapse.new_queues": NewQueueTable;
@@ -165,4 +205,7 @@ export interface Tables {
   "lapse.api_keys": ApiKeyTable;
   "lapse.settings": SettingTable;
   "lapse.heartbeat": HeartbeatTable;
+  "lapse.events": EventTable;
+  "lapse.event_recording": EventRecordingTable;
+  "lapse.subscriptions": SubscriptionTable;
 }

@@ -201,6 +201,16 @@ const refusals: readonly { readonly constraint: string; readonly what: string; r
     what: "a second heartbeat",
     text: "insert into lapse.heartbeat (id, beaten_at) values (2, now())",
   },
+  {
+    constraint: "one_recording",
+    what: "a second word on what is recorded",
+    text: "insert into lapse.event_recording (id) values (2)",
+  },
+  {
+    constraint: "types_are_named",
+    what: "a subscription to nothing",
+    text: `insert into lapse.subscriptions (id, url, types, cursor_xid) values ('${uuidv7()}', 'http://a', '{}', '1')`,
+  },
   { constraint: "scopes_are_known", what: "an API key of another scope", text: apiKey("'{tasks:read,root}'", "null") },
   { constraint: "scopes_are_known", what: "an API key without scopes", text: apiKey("'{}'", "null") },
   { constraint: "queues_are_named", what: "an API key confined to nothing", text: apiKey("'{tasks:read}'", "'{}'") },
