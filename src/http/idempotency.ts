@@ -7,7 +7,7 @@ import type { Answer } from "./answer.ts";
 import { idempotencyKeyCharsMax, inProgressRetryAfterSeconds } from "./limits.ts";
 import { ApiProblem } from "./problem.ts";
 import type { Call } from "./route.ts";
-import { unreachable } from "./unreachable.ts";
+import { unreachable } from "../task/unreachable.ts";
 
 const headerName = "idempotency-key";
 /** Visible ASCII: bare, or as a structured-field string (RFC 8941) with its two escapes. */

@@ -35,6 +35,13 @@ export {
   retryJitterMax,
 } from "../task/limits.ts";
 
+/** Of a cron expression, and of each of `fields`. */
+export const cronTextCharsMax = 1_024;
+export const intervalMinMs = secondMs;
+export const intervalMaxMs = tenYearsMs;
+/** A trigger has an occurrence within this, or is refused. */
+export const occurrenceAheadMaxMs = tenYearsMs;
+
 export const tombstoneMinMs = 1;
 export const tombstoneMaxMs = 365 * dayMs;
 /** How long a DELETE may wait for an attempt in flight. */

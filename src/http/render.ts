@@ -5,7 +5,7 @@ import type { BulkOutcome } from "../intake/outcomes.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Attempt, RetryPolicy, Task, TaskBody } from "../task/task.ts";
 import type { Audit } from "./parts.ts";
-import { unreachable } from "./unreachable.ts";
+import { unreachable } from "../task/unreachable.ts";
 
 /** RFC 3339, UTC, milliseconds. A fraction of a millisecond is rounded up, as everywhere. */
 export function renderInstant(at: number): string {

@@ -11,7 +11,7 @@ import { confirmBytesMax } from "../limits.ts";
 import type { ApiParts } from "../parts.ts";
 import { type Call, defineRoute, type Route, type RouteDoc } from "../route.ts";
 import { cancelByKeyQuery, cancelQuery, confirmBody } from "../schemas/calls.ts";
-import { unreachable } from "../unreachable.ts";
+import { unreachable } from "../../task/unreachable.ts";
 import { taskDoc, taskIdOf, taskKeyOf, taskNotFound, taskProblem, taskResult } from "./common.ts";
 
 type CancelParts = Pick<ApiParts, "intake" | "confirmToken">;

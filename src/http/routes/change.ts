@@ -12,7 +12,7 @@ import { ApiProblem, type ProblemName } from "../problem.ts";
 import { defineRoute, type Route } from "../route.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
 import { toTaskChanges } from "../task-input.ts";
-import { unreachable } from "../unreachable.ts";
+import { unreachable } from "../../task/unreachable.ts";
 import { taskDoc, taskIdOf, taskNotFound, taskProblem, taskResult } from "./common.ts";
 
 type ChangeParts = Pick<ApiParts, "intake">;
