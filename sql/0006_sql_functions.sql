@@ -502,12 +502,8 @@ create view lapse.task_report as
   where t.state <> 'tombstone';
 comment on view lapse.task_report is 'One row a task, with how its last attempt ended; for the role lapse_report.';
 
--- New functions are open to everybody unless it is said otherwise.
-revoke all on function
-  lapse.uuid_v7, lapse.whole_ms, lapse.interval_fault, lapse.interval_ms, lapse.read_duration, lapse.url_fault, lapse.key_fault, lapse.queue_fault,
-  lapse.content_type_fault, lapse.headers_faults, lapse.labels_faults, lapse.default_retry, lapse.read_retry, lapse.sorted_entries, lapse.request_hash,
-  lapse.accept_task, lapse.raise_faults, lapse.schedule_task, lapse.cancel_task
-  from public;
+-- New functions are open to everybody unless it is said otherwise; what may use the schema must not call the others of it.
+revoke all on all functions in schema lapse from public;
 
 -- Roles belong to the whole server. Where the migrating user may not make them, an administrator does (README, "From SQL").
 do $$

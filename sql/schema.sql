@@ -998,14 +998,6 @@ CREATE TRIGGER tasks_updated AFTER UPDATE ON tasks REFERENCING OLD TABLE AS old_
 
 grant EXECUTE on function cancel_task(text,text,uuid,interval) to lapse_client;
 
-grant EXECUTE on function events_horizon() to public;
-
-grant EXECUTE on function record_changed_tasks() to public;
-
-grant EXECUTE on function record_new_tasks() to public;
-
-grant EXECUTE on function record_queues() to public;
-
 grant EXECUTE on function schedule_task(text,timestamp with time zone,interval,text,text,text,text,jsonb,jsonb,text,text,text,interval,jsonb,interval,text,integer,jsonb) to lapse_client;
 
 grant USAGE on schema lapse to lapse_client;
