@@ -22,18 +22,17 @@ create index queues_with_defaults on lapse.queues (name) where defaults <> '{}';
 
 create table lapse.rate_starts (
   queue text collate "C" not null,
-  -- No start of the row is later than this.
+  -- Starts of the same 250th of a window share a row, so that a long window costs no more to sum up than a short one.
+  bucket bigint not null,
+  -- No start of the row is later than this: all count as if they had been made then.
   at timestamptz not null,
-  -- The first that was added to the row: starts close together share one, counted as late as the last of them.
-  first_at timestamptz not null,
   count integer not null,
-  primary key (queue, at),
-  constraint count_is_positive check (count > 0),
-  constraint first_is_first check (first_at <= at)
+  primary key (queue, bucket),
+  constraint count_is_positive check (count > 0)
 )
 with (fillfactor = 50, autovacuum_vacuum_threshold = 200);
 comment on table lapse.rate_starts is
-  'The attempts started within the last window of each queue that has a rate limit: a few hundred rows a queue at most.';
+  'The attempts started within the last window of each queue that has a rate limit, some 250 rows a queue at most.';
 
 create table lapse.queue_activity (
   queue text collate "C" not null,

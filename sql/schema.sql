@@ -154,18 +154,17 @@ comment on table lapse.queues is 'One row a queue; made at its first use, never 
 
 create table lapse.rate_starts (
   queue text collate "C" not null,
+  bucket bigint not null,
   at timestamp with time zone not null,
-  first_at timestamp with time zone not null,
   count integer not null,
-  constraint rate_starts_pkey PRIMARY KEY (queue, at),
-  constraint count_is_positive CHECK (count > 0),
-  constraint first_is_first CHECK (first_at <= at)
+  constraint rate_starts_pkey PRIMARY KEY (queue, bucket),
+  constraint count_is_positive CHECK (count > 0)
 )
 with (
   fillfactor=50,
   autovacuum_vacuum_threshold=200
 );
-comment on table lapse.rate_starts is 'The attempts started within the last window of each queue that has a rate limit: a few hundred rows a queue at most.';
+comment on table lapse.rate_starts is 'The attempts started within the last window of each queue that has a rate limit, some 250 rows a queue at most.';
 
 create table lapse.settings (
   name text not null,

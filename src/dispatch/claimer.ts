@@ -5,10 +5,13 @@ import { entryHorizonMs } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
+import type { Metrics } from "../runtime/metrics.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { claim, readStanding, type Standing } from "../store/claims.ts";
 import type { Database } from "../store/database.ts";
 import { leaseMs } from "../store/owners.ts";
+import { claimWithinRate } from "../store/rated-claims.ts";
+import type { Pace } from "./pace.ts";
 
 /** Lanes whose takes are claimed by one statement at most. */
 const requestsPerClaimMax = 64;
@@ -23,12 +26,23 @@ interface ClaimRequest {
   readonly ids: readonly string[];
 }
 
+/** What a claim came to for the ids of all its requests. */
+interface ClaimEnd {
+  readonly won: ReadonlyMap<string, ClaimedTask>;
+  readonly ended: ReadonlySet<string>;
+  /** Where the claim kept to a rate limit: when the next may. */
+  readonly notBefore: number | null;
+}
+
 export interface ClaimerParts {
   readonly database: Database;
   readonly index: DueIndex;
   readonly clock: Clock;
+  readonly metrics: Metrics;
   /** A task that was taken and not won should be looked at again at `at`. */
   readonly onLook: (queue: string, at: number) => void;
+  /** The queue has a rate limit that the claim did not know of. */
+  readonly onRated: (queue: string) => void;
 }
 
 export class Claimer {
@@ -45,11 +59,14 @@ export class Claimer {
     });
   }
 
-  /** Resolves to the tasks won; what becomes of the others is seen to in the background, so that no call waits for it. */
-  async claim(request: ClaimRequest): Promise<readonly ClaimedTask[]> {
+  /**
+   * Resolves to the tasks won; what becomes of the others is seen to in the background, so that no call waits for it. In a queue with a
+   * rate limit they are claimed within it, and `pace` learns what is left.
+   */
+  async claim(request: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
     for (const id of request.ids) this.#asked.add(id);
     try {
-      return await this.#claims.add(request);
+      return await (pace.isRated ? this.#claimRated(request, pace) : this.#claims.add(request));
     } finally {
       for (const id of request.ids) this.#asked.delete(id);
     }
@@ -68,29 +85,44 @@ export class Claimer {
     const { claimed, ended: endedIds } = await claim(database, owner, asked);
     const won = new Map(claimed.map((task) => [task.id, task]));
     const ended = new Set(endedIds);
-    return requests.map(({ queue, ids }) => {
-      const gone = ids.filter((id) => ended.has(id)).map((id) => ({ queue, id }));
-      if (gone.length > 0) failpoint("claim.missed");
-      if (gone.length > 0) void index.remove(gone).catch(() => undefined);
-      const lost = ids.filter((id) => !won.has(id) && !ended.has(id));
-      if (lost.length > 0) void this.#followWhatStands(queue, lost);
-      return ids.flatMap((id) => won.get(id) ?? []);
-    });
+    return requests.map((request) => this.#won(request, { won, ended, notBefore: null }));
+  }
+
+  async #claimRated(request: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
+    const { database, clock, metrics } = this.#parts;
+    const { claimed, ended, rate } = await claimWithinRate(database, request);
+    const now = clock.now();
+    pace.learn(rate, now);
+    const isSpent = rate !== null && rate.left === 0;
+    if (isSpent) metrics.event("rate.spent");
+    const won = new Map(claimed.map((task) => [task.id, task]));
+    return this.#won(request, { won, ended: new Set(ended), notBefore: isSpent ? pace.nextAt(now) : now });
+  }
+
+  /** Those of a request that were won; the entries of the others are seen to. */
+  #won({ queue, ids }: ClaimRequest, { won, ended, notBefore }: ClaimEnd): readonly ClaimedTask[] {
+    const gone = ids.filter((id) => ended.has(id)).map((id) => ({ queue, id }));
+    if (gone.length > 0) failpoint("claim.missed");
+    if (gone.length > 0) void this.#parts.index.remove(gone).catch(() => undefined);
+    const lost = ids.filter((id) => !won.has(id) && !ended.has(id));
+    if (lost.length > 0) void this.#followWhatStands(queue, lost, notBefore);
+    return ids.flatMap((id) => won.get(id) ?? []);
   }
 
   /** Sets the entries of ids that were taken and not won, and says when the first of them should be looked at. Never rejects. */
-  async #followWhatStands(queue: string, ids: readonly string[]): Promise<void> {
-    const { database, index, clock, onLook } = this.#parts;
+  async #followWhatStands(queue: string, ids: readonly string[], notBefore: number | null): Promise<void> {
+    const { database, index, clock, onLook, onRated } = this.#parts;
     const now = clock.now();
     const standing = await database.query((connection) => readStanding(connection, ids)).catch(() => null);
     // Postgres is away: the entries are a lease ahead by now, and healing finds the tasks when it is back.
     if (standing === null) return;
     failpoint("claim.not_won");
     const rows = new Map(standing.map((row) => [row.id, row]));
+    if (notBefore === null && standing.some((row) => row.isQueueRated)) onRated(queue);
     const moves: DueEntry[] = [];
     const removals: Omit<DueEntry, "at">[] = [];
     for (const id of ids) {
-      const at = nextLook(rows.get(id), now);
+      const at = nextLook(rows.get(id), now, notBefore);
       if (at === null || at > now + entryHorizonMs) removals.push({ queue, id });
       else moves.push({ queue, id, at });
     }
@@ -99,8 +131,8 @@ export class Claimer {
   }
 }
 
-/** When to look at a task that a claim did not win; null: never, by this entry. */
-function nextLook(standing: Standing | undefined, now: number): number | null {
+/** When to look at a task that a claim did not win, `notBefore` where its queue's rate is spent until then; null: never, by this entry. */
+function nextLook(standing: Standing | undefined, now: number, notBefore: number | null): number | null {
   switch (standing?.state) {
     case "running":
       return now + leaseMs;
@@ -108,7 +140,11 @@ function nextLook(standing: Standing | undefined, now: number): number | null {
       // In a paused queue: the resume enters it anew. Due and not won: its row was locked, or it became due between claim and look.
       if (standing.isQueuePaused) return null;
       if (!standing.isDue) return Math.max(standing.nextAttemptAt, now + notYetDueLookMs);
-      return now + (now - standing.nextAttemptAt < lockedLookMs ? notYetDueLookMs : lockedLookMs);
+      if (standing.isQueueRated && notBefore === null) return now + notYetDueLookMs;
+      return Math.max(
+        notBefore ?? 0,
+        now + (now - standing.nextAttemptAt < lockedLookMs ? notYetDueLookMs : lockedLookMs),
+      );
     default:
       return null;
   }

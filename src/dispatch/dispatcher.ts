@@ -79,7 +79,14 @@ export class Dispatcher {
     this.#parts = parts;
     const { database, index, clock, log, metrics } = parts;
     this.#lease = this.#newLease();
-    this.#claimer = new Claimer({ database, index, clock, onLook: (queue, at) => this.hint(queue, at) });
+    this.#claimer = new Claimer({
+      database,
+      index,
+      clock,
+      metrics,
+      onLook: (queue, at) => this.hint(queue, at),
+      onRated: (queue) => this.#lanes.get(queue)?.forgetRate(),
+    });
     this.#settler = new Settler({ database, index, clock, metrics, log, onDue: (queue, at) => this.hint(queue, at) });
     this.#firing = new Firing({ ...parts, settler: this.#settler });
     this.#origins = new Origins({ nowMs: monotonicMs, log, metrics, onChange: createOriginRecorder(database, log) });

@@ -12,6 +12,7 @@ import type { Claimer } from "./claimer.ts";
 import type { CallEnded } from "./firing.ts";
 import type { LaneOrigins } from "./lane-origins.ts";
 import type { Lease } from "./lease.ts";
+import { Pace } from "./pace.ts";
 import type { LaneDemand, Shares } from "./shares.ts";
 
 /** Ids that healing hands over and that wait for a slot; beyond them the next heal hands on. */
@@ -45,6 +46,7 @@ export class Lane {
   readonly #parts: LaneParts;
   readonly #loop: RunLoop;
   readonly #handed = new Set<string>();
+  readonly #pace = new Pace();
   #running = 0;
   /** Slots for what is being taken or claimed: each may come back to be run. */
   #reserved = 0;
@@ -70,8 +72,15 @@ export class Lane {
     return { queue: this.queue, running, isHungry: this.#isHungry || this.#handed.size > 0 || isActive };
   }
 
+  /** What is due in its queue waits for a slot or for the rate, not for anybody's help. */
   get isFull(): boolean {
-    return this.#room() <= 0 && this.#running > 0;
+    return (this.#room() <= 0 && this.#running > 0) || this.#pace.room(this.#parts.clock.now()) <= 0;
+  }
+
+  /** The queue has a rate limit, or another than before. */
+  forgetRate(): void {
+    this.#pace.forget();
+    this.#loop.wake();
   }
 
   /** For how long it has had nothing to do and known of nothing to come. */
@@ -125,10 +134,14 @@ export class Lane {
   async #round(): Promise<number> {
     const { shares } = this.#parts;
     if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
-    const room = this.#room();
+    const now = this.#parts.clock.now();
+    const [free, startable] = [this.#room(), this.#pace.room(now)];
+    const room = Math.min(free, startable);
     if (room <= 0) {
       this.#isHungry = true;
-      return sleepMsMax;
+      return free <= 0
+        ? sleepMsMax
+        : Math.min(sleepMsMax, this.#pace.nextAt(now) + this.#parts.clock.uncertaintyMs - now);
     }
     this.#reserve(room);
     try {
@@ -149,7 +162,7 @@ export class Lane {
     this.#reserve(admitted.ids.length);
     // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
     const lease = this.#parts.lease();
-    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids: admitted.ids });
+    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids: admitted.ids }, this.#pace);
     for (const task of claimed) {
       failpoint("claim.won");
       this.#begin(task, lease);

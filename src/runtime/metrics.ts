@@ -53,7 +53,7 @@ export class Metrics {
   });
   readonly #events = new Counter({
     name: "lapse_internal_events_total",
-    help: "What went otherwise than on the usual way: superseded settles, lost attempts taken over, withheld sends, healed entries, index switches, origins parked.",
+    help: "What went otherwise than on the usual way: superseded settles, lost attempts taken over, withheld sends, healed entries, index switches, origins parked, rate limits that were spent.",
     labelNames: ["event"],
     ...this.#registers,
   });
@@ -137,4 +137,5 @@ export type InternalEvent =
   | "lease.lost"
   | "origin.parked"
   | "origin.resumed"
-  | "task.deferred";
+  | "task.deferred"
+  | "rate.spent";

@@ -19,23 +19,15 @@ export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.atte
 const latenessColumn = `greatest(0, floor(extract(epoch from clock_timestamp() -
     greatest('epoch', case when t.attempts = t.attempts_at_due then t.due_at else t.next_attempt_at end)) * 1000))::bigint`;
 
-/**
- * Wins those of the tasks that are due now, by the clock of Postgres, and whose queue is not paused. A row that a transaction of somebody
- * else holds is skipped; one found later than its misfire grace ends `missed` instead of starting. A dead owner wins nothing.
- */
-const claimTasks = {
-  name: "claim_tasks",
-  text: `with due as (
-      select id, attempts = attempts_at_due and misfire_grace_ms is not null
-        and extract(epoch from clock_timestamp() - greatest('epoch', due_at)) * 1000 > misfire_grace_ms as misfired
+/** Which tasks a claim looks at: those of `ids` that are due now, by the clock of Postgres, for an owner that is not dead. */
+export const dueRows = `select id, attempts = attempts_at_due and misfire_grace_ms is not null
+        and extract(epoch from clock_timestamp() - greatest('epoch', due_at)) * 1000 > misfire_grace_ms as misfired, next_attempt_at
       from lapse.tasks
       where id = any($1::uuid[]) and state = 'scheduled' and next_attempt_at <= clock_timestamp()
-        and queue not in (select name from lapse.queues where paused)
-        and exists (select from lapse.dispatchers where id = $2::uuid and dead_at is null)
-      order by id
-      for update skip locked
-    )
-    update lapse.tasks t set
+        and exists (select from lapse.dispatchers where id = $2::uuid and dead_at is null)`;
+
+/** What a claim does to the rows of `starting` (id, misfired): a start, or the end of a task that was found too late. */
+export const startRows = `update lapse.tasks t set
       state = case when misfired then 'missed' else 'running' end,
       attempts = attempts + case when misfired then 0 else 1 end,
       owner = case when misfired then null else $2::uuid end,
@@ -45,9 +37,23 @@ const claimTasks = {
       confirm_refused = false,
       updated_at = clock_timestamp(),
       version = version + 1
-    from due
-    where t.id = due.id and t.state = 'scheduled'
-    returning ${claimedColumns}`,
+    from starting
+    where t.id = starting.id and t.state = 'scheduled'
+    returning ${claimedColumns}`;
+
+/**
+ * Wins those of the tasks that are due now and whose queue is not paused and has no rate limit. A row that a transaction of somebody else
+ * holds is skipped; one found later than its misfire grace ends `missed` instead of starting. A dead owner wins nothing.
+ */
+const claimTasks = {
+  name: "claim_tasks",
+  text: `with starting as (
+      ${dueRows}
+        and queue not in (select name from lapse.queues where paused or rate_limit_count is not null)
+      order by id
+      for update skip locked
+    )
+    ${startRows}`,
 };
 
 export type ClaimedRow = Pick<
@@ -82,18 +88,30 @@ export interface Claim {
 }
 
 /**
- * Claims due tasks for the owner. Rows that another process won, that are not due or locked are left out: callers must not assume all ids
- * come back. A row of which Postgres can make no claim is found by halving and set aside, so that it cannot hold up its neighbours.
+ * Claims due tasks for the owner. Rows that another process won, that are not due or locked, or whose queue is paused or has a rate limit
+ * are left out: callers must not assume all ids come back.
  */
 export async function claim(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
+  return claimApart(database, ids, async (part) => {
+    const rows = await database.run(bind(claimTasks, [part, owner]), "claim.sent");
+    return toClaim(database, rows as unknown as readonly ClaimedRow[]);
+  });
+}
+
+/** A row of which Postgres can make no claim is found by halving and set aside, so that it cannot hold up its neighbours. */
+export async function claimApart(
+  database: Database,
+  ids: readonly string[],
+  claimTogether: (ids: readonly string[]) => Promise<Claim>,
+): Promise<Claim> {
   try {
-    return await claimTogether(database, owner, ids);
+    return await claimTogether(ids);
   } catch (error) {
     const [id] = ids;
     if (!isDataFault(error) || id === undefined) throw error;
     if (ids.length === 1) return { claimed: [], ended: await setAside(database, id) };
     const middle = Math.ceil(ids.length / 2);
-    const halves = [ids.slice(0, middle), ids.slice(middle)].map((half) => claim(database, owner, half));
+    const halves = [ids.slice(0, middle), ids.slice(middle)].map((half) => claimApart(database, half, claimTogether));
     const [first, second] = await Promise.all(halves);
     return {
       claimed: [...(first?.claimed ?? []), ...(second?.claimed ?? [])],
@@ -102,8 +120,8 @@ export async function claim(database: Database, owner: string, ids: readonly str
   }
 }
 
-async function claimTogether(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
-  const rows = (await database.run(bind(claimTasks, [ids, owner]), "claim.sent")) as unknown as readonly ClaimedRow[];
+/** What the rows that a claim returned come to. */
+export async function toClaim(database: Database, rows: readonly ClaimedRow[]): Promise<Claim> {
   failpoint("claim.committed");
   const missed = rows.filter((row) => row.state === "missed").map((row) => row.id);
   // A tombstone asked for while a receiver's confirm stood. Apart from the claim, so that it costs nothing where nothing was missed.
@@ -174,12 +192,15 @@ export interface Standing {
   /** Due by the clock of Postgres. */
   readonly isDue: boolean;
   readonly isQueuePaused: boolean;
+  /** Its queue has a rate limit: claimed in another way. */
+  readonly isQueueRated: boolean;
 }
 
 export async function readStanding(connection: Connection, ids: readonly string[]): Promise<Standing[]> {
   const found = await sql<Omit<Standing, "nextAttemptAt"> & { next_attempt_at: number }>`
     select id, state, attempts, owner, next_attempt_at,
-      next_attempt_at <= clock_timestamp() as "isDue", queue in (select name from lapse.queues where paused) as "isQueuePaused"
+      next_attempt_at <= clock_timestamp() as "isDue", queue in (select name from lapse.queues where paused) as "isQueuePaused",
+      queue in (select name from lapse.queues where rate_limit_count is not null) as "isQueueRated"
     from lapse.tasks where id = any(${ids}::uuid[])`.execute(connection);
   return found.rows.map(({ next_attempt_at, ...row }) => ({ ...row, nextAttemptAt: next_attempt_at }));
 }

@@ -56,7 +56,7 @@ const nothing: Takeover = { claimed: [], released: [], isComplete: false };
 
 /**
  * Takes over part of what a dead dispatcher had in flight. Each attempt is recorded `lost`; its task goes on as the new owner's next
- * attempt, together with its slot, unless it must not: then it ends, or waits where its queue is paused. Another taker, or a row held by
+ * attempt, together with its slot, unless it must not: then it ends, or waits where its queue is paused or has a rate limit, due as it was. Another taker, or a row held by
  * a transaction of somebody else, is passed over.
  */
 export async function takeOver(database: Database, dead: string, owner: string): Promise<Takeover> {
@@ -143,7 +143,7 @@ async function reassign(
       select r.id, case
           when r.cancel_requested then 'cancelled'
           when r.delivery = 'at-most-once' or r.attempts - r.attempts_before >= coalesce(${maxAttempts}, 1) then 'failed'
-          when not m.with_slot or r.queue in (select name from lapse.queues where paused) then 'scheduled'
+          when not m.with_slot or r.queue in (select name from lapse.queues where paused or rate_limit_count is not null) then 'scheduled'
           else 'running'
         end as next
       from unnest(${rows.map((row) => row.id)}::uuid[], ${withSlot}::boolean[]) as m (id, with_slot)

@@ -97,8 +97,8 @@ export interface ShareTable {
 
 export interface RateStartsTable {
   queue: string;
+  bucket: number;
   at: Instant;
-  first_at: Instant;
   count: number;
 }
 

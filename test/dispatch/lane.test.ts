@@ -71,7 +71,14 @@ async function startLane(options: { concurrency?: number; index?: DueIndex } = {
   const shares = new Shares({ database, log, onGranted: () => lane.wake() }, owner);
   const lane: Lane = new Lane(queue, {
     index,
-    claimer: new Claimer({ database, index, clock, onLook: (_queue, at) => lane.hint(at) }),
+    claimer: new Claimer({
+      database,
+      index,
+      clock,
+      metrics,
+      onLook: (_queue, at) => lane.hint(at),
+      onRated: () => lane.forgetRate(),
+    }),
     shares,
     clock,
     room: () => 1_000,

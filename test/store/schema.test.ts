@@ -175,12 +175,7 @@ const refusals: readonly { readonly constraint: string; readonly what: string; r
   {
     constraint: "count_is_positive",
     what: "no starts",
-    text: "insert into lapse.rate_starts (queue, at, first_at, count) values ('q', now(), now(), 0)",
-  },
-  {
-    constraint: "first_is_first",
-    what: "starts of which the first was last",
-    text: "insert into lapse.rate_starts (queue, at, first_at, count) values ('q', now(), now() + interval '1 ms', 1)",
+    text: "insert into lapse.rate_starts (queue, bucket, at, count) values ('q', 1, now(), 0)",
   },
   {
     constraint: "fired_is_not_negative",
