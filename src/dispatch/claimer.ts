@@ -9,6 +9,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { claim, readStanding, type Standing } from "../store/claims.ts";
 import type { Database } from "../store/database.ts";
+import { LockTimeoutError } from "../store/errors.ts";
 import { leaseMs } from "../store/owners.ts";
 import { claimWithinRate } from "../store/rated-claims.ts";
 import type { Pace } from "./pace.ts";
@@ -78,7 +79,7 @@ export class Claimer {
   }
 
   async #claim(requests: readonly ClaimRequest[]): Promise<(readonly ClaimedTask[])[]> {
-    const { database, index } = this.#parts;
+    const { database } = this.#parts;
     const owner = requests[0]?.owner ?? "";
     // Requests of another identity (after a death) are left for the next look.
     const asked = requests.filter((request) => request.owner === owner).flatMap((request) => request.ids);
@@ -90,13 +91,19 @@ export class Claimer {
 
   async #claimRated(request: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
     const { database, clock, metrics } = this.#parts;
-    const { claimed, ended, rate } = await claimWithinRate(database, request);
-    const now = clock.now();
-    pace.learn(rate, now);
-    const isSpent = rate !== null && rate.left === 0;
-    if (isSpent) metrics.event("rate.spent");
-    const won = new Map(claimed.map((task) => [task.id, task]));
-    return this.#won(request, { won, ended: new Set(ended), notBefore: isSpent ? pace.nextAt(now) : now });
+    try {
+      const { claimed, ended, rate } = await claimWithinRate(database, request);
+      const now = clock.now();
+      pace.learn(rate, now);
+      const isSpent = rate !== null && rate.left === 0;
+      if (isSpent) metrics.event("rate.spent");
+      const won = new Map(claimed.map((task) => [task.id, task]));
+      return this.#won(request, { won, ended: new Set(ended), notBefore: isSpent ? pace.nextAt(now) : now });
+    } catch (error) {
+      if (!(error instanceof LockTimeoutError)) throw error;
+      // The queue's row: others claim in it, or a transaction of somebody else holds it.
+      return this.#won(request, { won: new Map(), ended: new Set(), notBefore: clock.now() + lockedLookMs });
+    }
   }
 
   /** Those of a request that were won; the entries of the others are seen to. */

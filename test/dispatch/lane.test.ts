@@ -69,16 +69,10 @@ async function startLane(options: { concurrency?: number; index?: DueIndex } = {
   const calls: Call[] = [];
   const errors: unknown[] = [];
   const shares = new Shares({ database, log, onGranted: () => lane.wake() }, owner);
+  const signals = { onLook: (_queue: string, at: number) => lane.hint(at), onRated: () => lane.forgetRate() };
   const lane: Lane = new Lane(queue, {
     index,
-    claimer: new Claimer({
-      database,
-      index,
-      clock,
-      metrics,
-      onLook: (_queue, at) => lane.hint(at),
-      onRated: () => lane.forgetRate(),
-    }),
+    claimer: new Claimer({ database, index, clock, metrics, ...signals }),
     shares,
     clock,
     room: () => 1_000,
