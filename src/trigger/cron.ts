@@ -74,7 +74,7 @@ type ZoneRules = Required<Pick<CronTrigger, "timezone" | "gap" | "overlap">>;
  * moved to instants by its offset. Spans far from any match are jumped over.
  */
 function nextInZone(pattern: CronPattern, { timezone, gap, overlap }: ZoneRules, sought: Sought): number | null {
-  let from = sought.after + 1;
+  let from = Math.floor(sought.after) + 1;
   let span = offsetSpanAt(timezone, sought.after);
   // Whatever offset holds at `until`, what is at it or before is found.
   const match = (fromLocal: number) =>

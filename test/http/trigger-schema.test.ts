@@ -62,6 +62,13 @@ describe("a trigger is read", () => {
     });
   });
 
+  test("from an interval to whole milliseconds, rounded up, since Postgres's clock has fractions", () => {
+    const parts = stubParts();
+    const clock = { ...parts.clock, now: () => nowMs + 0.25 };
+    const read = createTriggerField({ ...parts, clock }).parse({ type: "interval", every: "2m" });
+    expect(read).toMatchObject({ startAt: nowMs + 120_001 });
+  });
+
   test("from an interval with a start in local time", () => {
     expect(
       trigger.parse({ type: "interval", every: "2m", startAt: "2030-06-01T12:00:00", timezone: "Europe/London" }),

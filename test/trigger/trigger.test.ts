@@ -78,6 +78,11 @@ describe("a cron trigger's bounds", () => {
   });
 });
 
+test("half a millisecond before an occurrence, it is the next", () => {
+  expect(nextOccurrence(crontab("0 12 * * *"), noon - 0.5)).toBe(noon);
+  expect(nextOccurrence(every(1_000), noon - 0.5)).toBe(noon);
+});
+
 describe("the latest occurrences of a span", () => {
   const span = (trigger: Trigger, max: number, lengthMs = 7 * dayMs) =>
     lastOccurrences(trigger, { after: noon - lengthMs, until: noon, max });

@@ -102,7 +102,7 @@ export function createPreviewTriggerField(rules: TriggerRules) {
     .discriminatedUnion("type", [cronForm, intervalForm, dateForm], {
       error: (issue) => (issue.code === "invalid_union" ? 'must be "cron" or "interval" or "date"' : undefined),
     })
-    .transform((input): Trigger => read(input, rules.clock.now()))
+    .transform((input): Trigger => read(input, Math.ceil(rules.clock.now())))
     .meta({ id: "Trigger" });
 }
 
