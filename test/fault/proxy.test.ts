@@ -4,7 +4,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { WriteWatch } from "./postgres-wire.ts";
 import { type FaultProxy, startProxy } from "./proxy.ts";
 
@@ -51,22 +51,40 @@ test("a refused network resets what stands and what comes", async () => {
   expect(await echo(await reconnect(), "back")).toBe("back");
 });
 
-test("the end of a committed write is told from everything else that PostgreSQL answers", () => {
+describe("the end of a committed write is told", () => {
+  const greeting = Buffer.from([0, 0, 0, 8, 0, 3, 0, 0]);
+  const round = message("S", Buffer.alloc(0));
+  const prepare = (name: string, text: string): Buffer => message("P", Buffer.from(`${name}\0${text}\0\0\0`));
+  const run = (name: string): Buffer => message("B", Buffer.from(`\0${name}\0`));
+  const simple = (text: string): Buffer => message("Q", Buffer.from(`${text}\0`));
   const done = (tag: string): Buffer => message("C", Buffer.from(`${tag}\0`));
   const ready = (status: string): Buffer => message("Z", Buffer.from(status));
-  const sees = (...pieces: Buffer[]): boolean[] => {
+  const committed = Buffer.concat([done("SELECT 1"), ready("I")]);
+  const write = "with stored as (insert into lapse.tasks select 1 returning id) select id from stored";
+  const watching = (...asked: Buffer[]): WriteWatch => {
     const watch = new WriteWatch();
-    return pieces.map((piece) => watch.saw(piece));
+    for (const piece of [greeting, ...asked]) watch.ask(piece);
+    return watch;
   };
-  expect(sees(Buffer.concat([done("INSERT 0 1"), ready("I")]))).toEqual([true]);
-  expect(sees(Buffer.concat([done("SELECT 1"), ready("I")]))).toEqual([false]);
-  expect(sees(Buffer.concat([done("INSERT 0 1"), ready("T")]), Buffer.concat([done("COMMIT"), ready("I")]))).toEqual([
-    false,
-    true,
-  ]);
-  const cut = Buffer.concat([done("UPDATE 3"), ready("I")]);
-  expect(sees(cut.subarray(0, 7), cut.subarray(7))).toEqual([false, true]);
-  expect(sees(cut, Buffer.concat([done("SELECT 1"), ready("I")]))).toEqual([true, false]);
+
+  test("by what was asked, prepared or not, also where a piece is cut", () => {
+    expect(watching(prepare("w", write), run("w"), round).saw(committed)).toBe(true);
+    expect(watching(simple(write)).saw(committed)).toBe(true);
+    const asked = Buffer.concat([prepare("w", write), run("w"), round]);
+    const watch = watching(asked.subarray(0, 9), asked.subarray(9));
+    expect([watch.saw(committed.subarray(0, 7)), watch.saw(committed.subarray(7))]).toEqual([false, true]);
+  });
+
+  test("and not for a read, a lock, or before the transaction has ended", () => {
+    expect(watching(simple("select 1 from lapse.tasks for update")).saw(committed)).toBe(false);
+    const watch = watching(simple("begin"), prepare("w", write), run("w"), round, simple("commit"));
+    expect([ready("T"), ready("T"), ready("I")].map((piece) => watch.saw(piece))).toEqual([false, false, true]);
+  });
+
+  test("once: the next round is another", () => {
+    const watch = watching(prepare("w", write), run("w"), round, simple("select 1"));
+    expect([watch.saw(committed), watch.saw(committed)]).toEqual([true, false]);
+  });
 });
 
 /** `once` would take a reset for a failure. */

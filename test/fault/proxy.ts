@@ -43,6 +43,13 @@ interface Link {
   isDead: boolean;
 }
 
+interface Way {
+  readonly from: Socket;
+  readonly to: Socket;
+  /** Whether the piece ends the answer to a committed write. */
+  readonly saw: (piece: Buffer) => boolean;
+}
+
 /** `protocol`: what it carries; only of PostgreSQL does it know when a write has committed. */
 export async function startProxy(targetPort: number, protocol: "postgres" | "redis"): Promise<FaultProxy> {
   const proxy = new Proxy(targetPort, protocol);
@@ -113,8 +120,10 @@ class Proxy implements FaultProxy {
     const far = connect({ port: this.#targetPort, host: "127.0.0.1", noDelay: true });
     const link: Link = { near, far, isDead: this.#fault.kind === "half-open" };
     this.#links.add(link);
-    this.#carry(link, near, far);
-    this.#carry(link, far, near);
+    // Only what the client asked tells what an answer ends.
+    const watch = this.#protocol === "postgres" ? new WriteWatch() : null;
+    this.#carry(link, { from: near, to: far, saw: (piece) => watch?.ask(piece) ?? false });
+    this.#carry(link, { from: far, to: near, saw: (piece) => watch?.saw(piece) ?? false });
     for (const socket of [near, far]) {
       socket.on("error", () => undefined);
       socket.on("close", () => {
@@ -124,8 +133,7 @@ class Proxy implements FaultProxy {
   }
 
   /** Pieces go one after the other, each through whatever the network is when it comes to it. */
-  #carry(link: Link, from: Socket, to: Socket): void {
-    const watch = from === link.far && this.#protocol === "postgres" ? new WriteWatch() : null;
+  #carry(link: Link, { from, to, saw }: Way): void {
     let last: Promise<unknown> = Promise.resolve();
     const passOn = async (piece: Buffer, isWrite: boolean): Promise<void> => {
       await last;
@@ -138,7 +146,7 @@ class Proxy implements FaultProxy {
     };
     from.on("data", (piece: Buffer) => {
       from.pause();
-      last = passOn(piece, watch?.saw(piece) ?? false);
+      last = passOn(piece, saw(piece));
     });
     // What was sent before a goodbye still arrives before it. Into a network that drops packets a goodbye vanishes, too.
     for (const goodbye of ["end", "close"])
