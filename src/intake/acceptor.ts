@@ -9,11 +9,11 @@ import { OneWaits } from "../runtime/one-waits.ts";
 import {
   type Arrival,
   acceptedTask,
+  doesTombstoneHold,
   findStanding,
   findStored,
   insertArrivals,
   insertArrivalsIn,
-  removeSpentTombstone,
   replaceTask,
 } from "../store/accept.ts";
 import { type Connection, type Database, hotCallMsMax } from "../store/database.ts";
@@ -214,7 +214,7 @@ export class Acceptor {
     failpoint("accept.met");
     if (standing.id === arrival.id) return { kind: "created", task: await toOneTask(trx, standing) };
     if (standing.state === "tombstone") {
-      if (await removeSpentTombstone(trx, standing.id)) return null;
+      if (!(await doesTombstoneHold(trx, standing.id))) return null;
       await insertArrivalsIn(trx, [arrival], "cancelled");
       return { kind: "created", task: acceptedTask(arrival, "cancelled") };
     }

@@ -225,6 +225,38 @@ describe("a tombstone", () => {
     expect((await flow.read(await one.schedule(named(key)))).state).toBe("scheduled");
   });
 
+  test("that has ended cancels none of those who come for its key at once", async () => {
+    for (let round = 0; round < 30; round += 1) {
+      const key = unique("key");
+      await one.cancel({ key: text(key), tombstone: ["1 ms", "interval"] });
+      await owner.query("select pg_sleep(0.003)");
+      await Promise.allSettled([
+        one.schedule(named(key, { method: text("PUT") })),
+        other.schedule(named(key, { method: text("PATCH") })),
+        flow.api.post("/v1/tasks", { url, key, delay: "1h" }),
+      ]);
+      const states = (await rowsOf(key)).map(({ state }) => state).filter((state) => state !== "tombstone");
+      expect([round, states]).toEqual([round, ["scheduled"]]);
+    }
+  });
+
+  test("that has ended, and that somebody else removes meanwhile, cancels nothing", async () => {
+    const key = unique("key");
+    await one.cancel({ key: text(key), tombstone: ["1 ms", "interval"] });
+    const remover = await openSql(flow.service.databaseUrl);
+    await remover.query("begin");
+    await remover.query("select from lapse.tasks where key = $1 for update", [key]);
+    const posted = flow.api.post("/v1/tasks", { url, key, delay: "1h" });
+    await until(
+      () => owner.query("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"),
+      (waiting) => waiting.length > 0,
+    );
+    await remover.query("delete from lapse.tasks where key = $1", [key]);
+    await remover.query("commit");
+    await remover.end();
+    expect((await posted).task.state).toBe("scheduled");
+  });
+
   test("of SQL cancels the live task and stands where it stood", async () => {
     const { id, key } = await flow.create({ key: unique("key") });
     expect(await one.cancel({ key: text(key ?? ""), tombstone: ["1 ms", "interval"] })).toBe("cancelled");
