@@ -2,7 +2,7 @@
 
 const lengthBytes = 4;
 const typeBytes = 1;
-const [parse, bind, query, sync, readyForQuery] = [..."PBQSZ"].map((letter) => letter.charCodeAt(0));
+const [parse, bind, query, sync, readyForQuery] = Buffer.from("PBQSZ");
 /** In ReadyForQuery: outside of any transaction, so that what was written is committed. */
 const idle = "I".charCodeAt(0);
 /** (`for update` only locks.) */
