@@ -19,8 +19,11 @@ const task: Parameters = { url: ["http://127.0.0.1:9/hook", "text"] };
 
 describe("a time", () => {
   const day = 86_400_000;
-  test.each([
-    ["of a month, by the calendar in UTC, whatever the session's zone", "1 month", null],
+  test.each<readonly [what: string, delay: string, ms: number | null]>([
+    // Some of them lead over a change of New York's clocks, whatever day it is.
+    ...["1 month", "4 months", "6 months", "9 months"].map(
+      (delay) => [`of ${delay}, by the calendar in UTC, whatever the session's zone`, delay, null] as const,
+    ),
     ["of a day, which is 24 hours in UTC", "1 day", day],
     ["of ten calendar years", "10 years", null],
   ])("%s", async (_what, delay, ms) => {
