@@ -3,7 +3,7 @@
 
 /** From the top to the bottom. */
 const lines = [
-  { main: "^src/(main|cli)\\.ts$" },
+  { main: "^src/(main\\.ts$|cli\\.ts$|cli/)" },
   { service: "^src/(service|servers|maintenance)\\.ts$" },
   { config: "^src/config(\\.ts$|/)" },
   { http: "^src/http/" },

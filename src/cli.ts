@@ -2,6 +2,7 @@
 
 import "./runtime/require-node.ts";
 import { Command } from "commander";
+import { type Answer, importCrontab } from "./cli/import-crontab.ts";
 import { readConfig } from "./config.ts";
 import { migrate } from "./store/migrate.ts";
 
@@ -17,6 +18,18 @@ program
   .description("show the secret that webhooks are signed with; LAPSE_API_KEY is sent where it is set")
   .option("--url <url>", "where Lapse listens; default: by HOST and PORT")
   .action(showSecrets);
+program
+  .command("import-crontab")
+  .description("turn a user's crontab into schedules, all or none; the same file again changes them in place")
+  .argument("<file>", "as `crontab -l` writes it")
+  .requiredOption("--url <url>", "what the schedules call, with { command, stdin, env } as payload")
+  .option("--timezone <zone>", "where the file sets no CRON_TZ; default: this machine's")
+  .option("--queue <name>", "of the schedules' tasks")
+  .option("--name-prefix <text>", "what the schedules' names begin with", "crontab:")
+  .option("--api <url>", "where Lapse listens; default: by HOST and PORT. LAPSE_API_KEY is sent where it is set")
+  .option("--skip", "import what can be kept, though some lines cannot", false)
+  .option("--dry-run", "print the schedules, a JSON object a line, and make none", false)
+  .action(importFile);
 
 try {
   await program.parseAsync();
@@ -33,20 +46,61 @@ async function migrateDatabase(): Promise<void> {
 }
 
 async function showSecrets(options: { url?: string }): Promise<void> {
-  const { host, port, apiKey } = settings();
-  const base = options.url ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const headers = apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
-  const response = await fetch(new URL("/v1/signing-secrets", base), {
-    headers,
-    signal: AbortSignal.timeout(answerMsMax),
-  }).catch(() => null);
-  if (response === null) return fail(`no Lapse answers at ${base}: start it, or name its address with --url`);
-  const body: unknown = await response.json();
+  const { status, body } = await callLapse({ base: options.url, flag: "--url" }, "GET", {
+    path: "/v1/signing-secrets",
+  });
   const secrets = typeof body === "object" && body !== null && "secrets" in body ? body.secrets : null;
-  if (!response.ok || !Array.isArray(secrets)) {
-    return fail(`Lapse at ${base} answered ${response.status}${response.status === 401 ? ": set LAPSE_API_KEY" : ""}`);
+  if (status !== 200 || !Array.isArray(secrets)) {
+    return fail(`Lapse answered ${status}${status === 401 ? ": set LAPSE_API_KEY" : ""}`);
   }
   for (const secret of secrets) console.log(String(secret));
+}
+
+interface ImportFlags {
+  readonly url: string;
+  readonly timezone?: string;
+  readonly queue?: string;
+  readonly namePrefix: string;
+  readonly api?: string;
+  readonly skip: boolean;
+  readonly dryRun: boolean;
+}
+
+async function importFile(file: string, { api, timezone, ...flags }: ImportFlags): Promise<void> {
+  const options = { ...flags, timezone: timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone };
+  const isDone = await importCrontab(file, options, {
+    call: (method, path, body) => callLapse({ base: api, flag: "--api" }, method, { path, sent: body }),
+    now: Date.now(),
+    print: (line) => console.log(line),
+    complain: (line) => console.error(line),
+  });
+  if (!isDone) process.exitCode = 1;
+}
+
+interface Where {
+  /** Undefined: by HOST and PORT. */
+  readonly base: string | undefined;
+  /** The option that names it, for the complaint. */
+  readonly flag: string;
+}
+
+interface Asked {
+  readonly path: string;
+  readonly sent?: object | undefined;
+}
+
+/** Throws where no Lapse answers. */
+async function callLapse(where: Where, method: string, { path, sent }: Asked): Promise<Answer> {
+  const { host, port, apiKey } = settings();
+  const base = where.base ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const headers: Record<string, string> = sent === undefined ? {} : { "content-type": "application/json" };
+  if (apiKey !== null) headers["authorization"] = `Bearer ${apiKey}`;
+  const body = sent === undefined ? {} : { body: JSON.stringify(sent) };
+  const signal = AbortSignal.timeout(answerMsMax);
+  const response = await fetch(new URL(path, base), { method, headers, signal, ...body }).catch(() => null);
+  if (response === null)
+    throw new Error(`no Lapse answers at ${base}: start it, or name its address with ${where.flag}`);
+  return { status: response.status, body: await response.json().catch(() => null) };
 }
 
 function settings() {

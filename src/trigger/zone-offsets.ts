@@ -47,7 +47,7 @@ export function repeatedUntil(zoneName: string, span: OffsetSpan, local: number)
   for (let { from } = span; from > reach; ) {
     const earlier = offsetSpanAt(zoneName, from - 1);
     const end = earlier.until + earlier.offsetMs;
-    if (earlier.from + earlier.offsetMs <= local && local < end) return end;
+    if (local < end) return end;
     from = earlier.from;
   }
   return null;
