@@ -1,5 +1,6 @@
 // Owns the checks of how callers write triggers: what each form is read to, and that all faults of one are told at once.
 
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { faultsOf } from "../../src/http/faults.ts";
 import * as limits from "../../src/http/limits.ts";
@@ -158,6 +159,13 @@ describe("refused is", () => {
   ])("%j", (fields, ...expected) => {
     expect(faults(fields).toSorted()).toEqual(expected.toSorted());
   });
+});
+
+test("every trigger that the README shows is one", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const shown = [...readme.matchAll(/`(\{ "type": .*?\})`/g)].map(([, text = ""]): unknown => JSON.parse(text));
+  expect(shown.length).toBeGreaterThanOrEqual(9);
+  expect(shown.flatMap(faults)).toEqual([]);
 });
 
 describe("each limit holds at N and not one past it", () => {
