@@ -7,7 +7,7 @@ const lines = [
   { service: "^src/(service|servers|maintenance)\\.ts$" },
   { config: "^src/config(\\.ts$|/)" },
   { http: "^src/http/" },
-  { intake: "^src/intake/", dispatch: "^src/dispatch/" },
+  { intake: "^src/intake/", dispatch: "^src/dispatch/", events: "^src/events/" },
   {
     store: "^src/store/",
     "due-index": "^src/due-index/",

@@ -45,10 +45,9 @@ create table lapse.subscriptions (
   -- Null: all queues, and what concerns none.
   queue text collate "C",
   created_at timestamptz not null default clock_timestamp(),
-  -- The last event that was passed on: its row, and its number in it.
+  -- The last row of events that was passed on.
   cursor_xid xid8 not null,
   cursor_id bigint not null default 0,
-  cursor_index integer not null default 0,
   -- Events that it could not be given within a day.
   dropped bigint not null default 0,
   constraint types_are_named check (cardinality(types) > 0)

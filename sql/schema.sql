@@ -197,7 +197,6 @@ create table lapse.subscriptions (
   created_at timestamp with time zone default clock_timestamp() not null,
   cursor_xid xid8 not null,
   cursor_id bigint default 0 not null,
-  cursor_index integer default 0 not null,
   dropped bigint default 0 not null,
   constraint subscriptions_pkey PRIMARY KEY (id),
   constraint types_are_named CHECK (cardinality(types) > 0)

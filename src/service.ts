@@ -11,6 +11,7 @@ import { PostgresIndex } from "./due-index/postgres-index.ts";
 import { RedisConnection } from "./due-index/redis-connection.ts";
 import { RedisIndex, wakeChannel } from "./due-index/redis-index.ts";
 import { SwitchingIndex } from "./due-index/switching-index.ts";
+import { Events } from "./events/events.ts";
 import { createApp } from "./http/app.ts";
 import type { ApiParts, Readiness } from "./http/parts.ts";
 import { type HttpServer, listen } from "./http/server.ts";
@@ -101,20 +102,18 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   wakes.onWake = (queue, at) => dispatcher?.hint(queue, at);
   const feed = new EntryFeed({ index, now: () => clock.now(), onEntered: (queue, at) => dispatcher?.hint(queue, at) });
   const intake = new Intake({ database, queues: new KnownQueues(database), clock, signals: feed });
-  const maintenance = new Maintenance({
-    database,
-    clock,
-    log,
-    retentionMs: config.retentionMs,
-    isDispatching: config.role !== "api",
-  });
+  const common = { database, clock, log, isDispatching: dispatcher !== null };
+  const events = new Events({ ...common, metrics, signals: feed });
+  const maintenance = new Maintenance({ ...common, retentionMs: config.retentionMs });
 
   let isStopping = false;
   const readiness = () => readReadiness(database, { redisIndex, isStopping });
-  const given = { config, database, scripts, intake, metrics, secrets, confirmTokens, guard, clock, log, readiness };
+  const seen = { intake, metrics, clock, log, readiness, events: events.feed, subscriptions: events.subscriptions };
+  const given = { ...seen, config, database, scripts, secrets, confirmTokens, guard };
   const server = await listen(createApp(apiParts(given)), config);
   own.add(server.url, httpPort);
   dispatcher?.start();
+  events.start();
   maintenance.start();
   log.info({ role: config.role, postgres: servers.postgres, index: servers.index }, "service.started");
 
@@ -122,7 +121,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
     url: server.url,
     async stop() {
       isStopping = true;
-      const isWritten = await drain({ server, intake, dispatcher, maintenance });
+      const isWritten = await drain({ server, intake, dispatcher, maintenance, events });
       sender.close();
       closeIndex();
       await database.close();
@@ -142,7 +141,8 @@ async function holdBack({ role, catchUpMs }: Config, database: Database, log: Lo
   if (ramped > 0) log.warn({ tasks: ramped }, "catch_up.tasks_ramped");
 }
 
-interface ApiSources extends Pick<ApiParts, "intake" | "metrics" | "clock" | "log" | "readiness"> {
+interface ApiSources
+  extends Pick<ApiParts, "intake" | "metrics" | "clock" | "log" | "readiness" | "events" | "subscriptions"> {
   readonly config: Config;
   readonly database: Database;
   readonly secrets: { readonly texts: readonly string[] };
@@ -181,13 +181,15 @@ interface Draining {
   readonly intake: Intake;
   readonly dispatcher: Dispatcher | null;
   readonly maintenance: Maintenance;
+  readonly events: Events;
 }
 
 /** Requests under way are answered and calls in flight end, side by side: a receiver may need the API to confirm. */
-async function drain({ server, intake, dispatcher, maintenance }: Draining): Promise<boolean> {
+async function drain({ server, intake, dispatcher, maintenance, events }: Draining): Promise<boolean> {
+  const listened = events.stop();
   const isWritten = (await dispatcher?.stop()) ?? true;
   // After the calls, which need the measured clock until their outcome is written.
-  const ended = Promise.all([maintenance.stop(), server.close().then(() => intake.drained())]);
+  const ended = Promise.all([listened, maintenance.stop(), server.close().then(() => intake.drained())]);
   await Promise.race([ended, sleep(endMsMax)]);
   return isWritten;
 }

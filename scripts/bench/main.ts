@@ -1,16 +1,20 @@
 // Owns `npm run bench`: what Lapse does on this machine, one JSON line a figure.
-//   npm run bench [-- --only accept|drain|lateness|isolation]
+//   npm run bench [-- --only accept|drain|lateness|isolation|events]
 
 import { parseArgs } from "node:util";
+import { measureEvents } from "./events.ts";
 import { measureIsolation } from "./isolation.ts";
 import { measureAccept, measureDrain, measureLateness } from "./measurements.ts";
 import { machine, type Rig, startRig } from "./rig.ts";
 
-const measurements: Readonly<Record<string, (rig: Rig) => Promise<Readonly<Record<string, unknown>>>>> = {
-  accept: measureAccept,
-  drain: measureDrain,
-  lateness: measureLateness,
-  isolation: measureIsolation,
+type Figure = Readonly<Record<string, unknown>>;
+
+const measurements: Readonly<Record<string, () => Promise<Figure>>> = {
+  accept: onRig(measureAccept),
+  drain: onRig(measureDrain),
+  lateness: onRig(measureLateness),
+  isolation: onRig(measureIsolation),
+  events: measureEvents,
 };
 
 const { values } = parseArgs({ options: { only: { type: "string" }, help: { type: "boolean" } } });
@@ -21,10 +25,17 @@ if (values.help || (values.only !== undefined && !(values.only in measurements))
 
 for (const [name, measure] of Object.entries(measurements)) {
   if (values.only !== undefined && values.only !== name) continue;
-  const rig = await startRig();
-  try {
-    console.log(JSON.stringify({ figure: name, ...(await measure(rig)), machine: machine() }));
-  } finally {
-    await rig.stop();
-  }
+  console.log(JSON.stringify({ figure: name, ...(await measure()), machine: machine() }));
+}
+
+/** Each on a service just started. */
+function onRig(measure: (rig: Rig) => Promise<Figure>): () => Promise<Figure> {
+  return async () => {
+    const rig = await startRig();
+    try {
+      return await measure(rig);
+    } finally {
+      await rig.stop();
+    }
+  };
 }

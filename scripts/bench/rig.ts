@@ -28,16 +28,17 @@ export interface Rig {
 const connections = 50;
 const pollMs = 100;
 
-/** Starts Lapse with nothing set but a data folder of its own, and a receiver in a process of its own. */
-export async function startRig(): Promise<Rig> {
+/** Starts Lapse with nothing set but a data folder of its own, unless it is said, and a receiver in a process of its own. */
+export async function startRig(settings: Readonly<Record<string, string>> = {}): Promise<Rig> {
   const dataDir = await mkdtemp(join(tmpdir(), "lapse-bench-"));
   const receiver = fork(new URL("./receiver.ts", import.meta.url));
   const [port] = (await once(receiver, "message")) as [number];
   const service = spawn(process.execPath, ["src/main.ts"], {
-    env: { ...process.env, PORT: "0", LAPSE_DATA_DIR: dataDir },
+    env: { ...process.env, PORT: "0", LAPSE_DATA_DIR: dataDir, ...settings },
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const api = new Pool(await readAddress(service), { connections });
+  // One more, for a stream.
+  const api = new Pool(await readAddress(service), { connections: connections + 1 });
   const receiverUrl = `http://127.0.0.1:${port}/`;
   return {
     api,

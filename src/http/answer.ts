@@ -1,12 +1,21 @@
 // Owns an answer as a handler gives it, and writing it: handlers see neither Express nor the socket.
 
 import type { ServerResponse } from "node:http";
+import type { EventSink } from "../events/event-stream.ts";
 
 export interface Answer {
   readonly status: number;
   /** Lower-case names; `content-type` is `application/json` where it is left out. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body: string | Buffer;
+}
+
+/** An answer that goes on: what is written later is sent at once. */
+export interface StreamAnswer {
+  readonly status: 200;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Begins it; the sink's close ends it. */
+  open(sink: EventSink): void;
 }
 
 /** A 200 of JSON text. */
@@ -18,6 +27,44 @@ const noContent = 204;
 
 /** Answers carry callers' payloads: no cache may keep them, unless the answer says otherwise. */
 const commonHeaders = { "content-type": "application/json", "cache-control": "no-store" };
+
+/** Begins a stream: its head is sent at once, so that the client knows that it is connected. */
+export function sendStream(response: ServerResponse, answer: StreamAnswer): EventSink {
+  response.writeHead(answer.status, { "cache-control": "no-store", ...answer.headers });
+  response.flushHeaders();
+  const sink = createSink(response);
+  answer.open(sink);
+  return sink;
+}
+
+function createSink(response: ServerResponse): EventSink {
+  let isClosed = response.destroyed;
+  const actions: (() => void)[] = [];
+  response.on("close", () => {
+    isClosed = true;
+    for (const action of actions.splice(0)) action();
+  });
+  return {
+    write: (text) => isClosed || response.write(text),
+    drained: () =>
+      new Promise((resolve) => {
+        if (isClosed || !response.writableNeedDrain) return resolve();
+        response.once("drain", resolve);
+        actions.push(resolve);
+      }),
+    get isClosed() {
+      return isClosed;
+    },
+    end(now = false) {
+      if (now) response.destroy();
+      else response.end();
+    },
+    onClose(action) {
+      if (isClosed) action();
+      else actions.push(action);
+    },
+  };
+}
 
 /** Writes the whole answer in one go. Its length is stated, so that no chunked encoding is needed. */
 export function send(response: ServerResponse, answer: Answer): void {

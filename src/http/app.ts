@@ -14,8 +14,10 @@ import { bulkRoutes } from "./routes/bulk.ts";
 import { cancelRoutes } from "./routes/cancel.ts";
 import { changeRoutes } from "./routes/change.ts";
 import { documentationRoutes } from "./routes/documentation.ts";
+import { eventRoutes } from "./routes/events.ts";
 import { adminRoutes, healthRoutes } from "./routes/operating.ts";
 import { readRoutes } from "./routes/read.ts";
+import { subscriptionRoutes } from "./routes/subscriptions.ts";
 import { createTaskSchemas } from "./schemas/task-input.ts";
 import { mountRoutes } from "./serve.ts";
 
@@ -49,6 +51,8 @@ export function createRoutes(parts: ApiParts): Route[] {
     ...readRoutes(parts),
     ...changeRoutes(parts, schemas),
     ...apiKeyRoutes(parts),
+    ...eventRoutes(parts),
+    ...subscriptionRoutes(parts),
     ...adminRoutes(parts),
     ...health,
     ...documentationRoutes(() => {

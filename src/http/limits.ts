@@ -67,6 +67,10 @@ export const apiKeyQueuesMax = 64;
 /** 64 names of 128 characters fit. */
 export const apiKeyBytesMax = 64 * 1024;
 
+export const subscriptionBytesMax = 16 * 1024;
+/** Streams beyond the most are told to come back after this. */
+export const streamsRetryAfterSeconds = 5;
+
 /** Of one request. */
 export const headersCountMax = 100;
 

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import type { ZodOpenApiPathItemObject } from "zod-openapi";
+import { eventAnswer, exampleEvent } from "./schemas/events.ts";
 import { exampleId } from "./schemas/fields.ts";
 
 const headers = z.object({
@@ -26,7 +27,20 @@ const headers = z.object({
   traceparent: z.string().optional().meta({ description: "W3C, continued from the request that made the task." }),
 });
 
+const { "lapse-confirm-token": _token, traceparent: _trace, ...deliveryHeaders } = headers.shape;
+
 export const webhooks: Record<string, ZodOpenApiPathItemObject> = {
+  eventHappened: {
+    post: {
+      operationId: "eventHappened",
+      summary: "An event that was subscribed to",
+      description:
+        "Sent to the `url` of a subscription, at least once: drop repeats by the event's `id`, which is also `lapse-key`. `webhook-id` is the delivery's, a task of the subscription's `deliveryQueue`. Answers mean what they mean for any task.",
+      requestParams: { header: z.object(deliveryHeaders) },
+      requestBody: { content: { "application/json": { schema: eventAnswer, example: exampleEvent } } },
+      responses: { "2XX": { description: "It was taken." } },
+    },
+  },
   taskDue: {
     post: {
       operationId: "taskDue",

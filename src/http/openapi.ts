@@ -48,6 +48,7 @@ const tags = [
   { name: "Bulk", description: "Many tasks by ids, keys or labels." },
   { name: "Receivers", description: "What the receiver of a webhook may call." },
   { name: "Keys", description: "Who may call, what for, and which queues they see." },
+  { name: "Events", description: "What happens to tasks, queues, schedules and origins, as it happens." },
   { name: "Operating", description: "Health, metrics, the audit." },
   { name: "Documentation", description: "This document." },
 ];

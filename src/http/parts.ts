@@ -1,5 +1,6 @@
 // Owns what the API asks of the rest of Lapse: service.ts hands it objects that satisfy this.
 
+import type { EventSink } from "../events/event-stream.ts";
 import type { KeyHolder } from "../intake/api-keys.ts";
 import type { IdempotencyScope, StoredAnswer } from "../intake/idempotency.ts";
 import type { OnceOutcome } from "../intake/once.ts";
@@ -18,6 +19,8 @@ import type { ApiKey } from "../store/api-keys.ts";
 import type { TaskId } from "../store/reach.ts";
 import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-filter.ts";
 import type { TaskChanges, TaskRequest } from "../task/new-task.ts";
+import type { EventFilter } from "../task/event.ts";
+import type { Subscription } from "../store/subscriptions.ts";
 import type { Attempt, Task } from "../task/task.ts";
 
 export interface IntakePart {
@@ -108,6 +111,20 @@ export interface ApiKeysPart {
   holder(text: string): Promise<KeyHolder | null>;
 }
 
+export interface EventsPart {
+  /** Begins to listen, from now on or after the last event that the client had; null where there are as many streams as there may be. */
+  open(filter: EventFilter, lastEventId: string | null): Promise<{ run(sink: EventSink): void } | null>;
+}
+
+export interface SubscriptionsPart {
+  /** Null where there are as many as there may be. */
+  make(fields: Pick<Subscription, "url" | "types" | "queue">): Promise<Subscription | null>;
+  list(): Promise<Subscription[]>;
+  read(id: string): Promise<Subscription | null>;
+  /** False where there is none with the id. */
+  remove(id: string): Promise<boolean>;
+}
+
 export interface RateLimitPart {
   /** Counts one request of an API key. */
   take(apiKeyId: string): Promise<RateVerdict>;
@@ -130,6 +147,8 @@ export interface ApiParts {
   readonly log: Log;
   readonly access: AccessRule;
   readonly apiKeys: ApiKeysPart;
+  readonly events: EventsPart;
+  readonly subscriptions: SubscriptionsPart;
   /** Null: no limit. */
   readonly rateLimit: RateLimitPart | null;
   readonly version: string;

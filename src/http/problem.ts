@@ -20,6 +20,7 @@ export const problemTypes = {
   "no-such-route": { status: 404, title: "There is nothing at this path" },
   "task-not-found": { status: 404, title: "There is no such task" },
   "api-key-not-found": { status: 404, title: "There is no such API key" },
+  "subscription-not-found": { status: 404, title: "There is no such subscription" },
   "method-not-allowed": { status: 405, title: "The path does not take this method" },
   "request-timeout": { status: 408, title: "The request came too slowly" },
   "key-conflict": { status: 409, title: "A live task has this key" },
@@ -28,6 +29,7 @@ export const problemTypes = {
   "task-confirmed": { status: 409, title: "The receiver has confirmed the attempt in flight" },
   "confirm-refused": { status: 409, title: "The attempt may not act" },
   "too-many-api-keys": { status: 409, title: "There are as many API keys as there may be" },
+  "too-many-subscriptions": { status: 409, title: "There are as many subscriptions as there may be" },
   "idempotency-in-progress": { status: 409, title: "A request with this Idempotency-Key is still in progress" },
   "version-mismatch": { status: 412, title: "The task has another version" },
   "too-large": { status: 413, title: "The body is too large" },
@@ -38,6 +40,7 @@ export const problemTypes = {
   "rate-limited": { status: 429, title: "The API key has made too many requests" },
   internal: { status: 500, title: "Something went wrong inside Lapse" },
   "store-unavailable": { status: 503, title: "Postgres cannot be reached" },
+  "too-many-streams": { status: 503, title: "The process has as many streams open as it may have" },
   locked: { status: 503, title: "Another transaction holds the task or its key" },
   "not-ready": { status: 503, title: "Lapse is not ready" },
 } as const satisfies Record<string, { status: number; title: string }>;

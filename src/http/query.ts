@@ -6,8 +6,8 @@ import { faultsOf } from "./faults.ts";
 import { type Fault, validationFailed } from "./problem.ts";
 import { readId } from "./schemas/fields.ts";
 
-/** Gives several values in one: the others may stand once. */
-const repeatable = "state";
+/** Give several values in one: the others may stand once. */
+const repeatable: ReadonlySet<string> = new Set(["state", "type"]);
 const labelPrefix = "label.";
 
 /** Reads a request's query by a schema; every fault is listed, also a parameter that is unknown or given twice. */
@@ -32,7 +32,7 @@ function gather(query: string): GatheredQuery {
   for (const [name, value] of new URLSearchParams(query)) {
     const [into, member] = name.startsWith(labelPrefix) ? [labels, name.slice(labelPrefix.length)] : [values, name];
     if (!into.has(member)) into.set(member, value);
-    else if (name === repeatable) into.set(member, `${into.get(member)},${value}`);
+    else if (repeatable.has(name)) into.set(member, `${into.get(member)},${value}`);
     else faults.push({ path: `/${name}`, message: "must be given once only" });
     // In a body these are found in its text; the other parameters have forms of their own.
     if (into === labels && value.includes("\0")) faults.push({ path: `/${name}`, message: "must not hold NUL" });

@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { z } from "zod";
 import type { Caller, RouteAccess } from "./access.ts";
-import type { Answer } from "./answer.ts";
+import type { Answer, StreamAnswer } from "./answer.ts";
 import type { ProblemName } from "./problem.ts";
 
 export type RouteMethod = "get" | "post" | "put" | "patch" | "delete";
@@ -45,7 +45,7 @@ export interface AnswerDoc {
 
 /** What OpenAPI tells of a route beside its schemas. */
 export interface RouteDoc {
-  readonly tag: "Tasks" | "Bulk" | "Receivers" | "Keys" | "Operating" | "Documentation";
+  readonly tag: "Tasks" | "Bulk" | "Receivers" | "Keys" | "Events" | "Operating" | "Documentation";
   readonly operationId: string;
   readonly summary: string;
   readonly description: string;
@@ -68,7 +68,7 @@ export interface RouteDefinition<Query extends z.ZodType, Body extends z.ZodType
   readonly query?: Query;
   readonly body?: BodyRule<Body>;
   readonly doc: RouteDoc;
-  handle(call: Call<z.output<Query>, z.output<Body>>): Answer | Promise<Answer>;
+  handle(call: Call<z.output<Query>, z.output<Body>>): Answer | Promise<Answer | StreamAnswer>;
 }
 
 export type Route = RouteDefinition<z.ZodType, z.ZodType>;

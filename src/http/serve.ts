@@ -3,14 +3,18 @@
 import type { Router } from "express";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Caller, createGate, type Gate, isNobody } from "./access.ts";
-import { type Answer, send } from "./answer.ts";
+import { type Answer, send, sendStream, type StreamAnswer } from "./answer.ts";
 import { isWithin, type JsonBody, readJson } from "./body.ts";
 import { faultsOf } from "./faults.ts";
+import { RunLoop } from "../runtime/run-loop.ts";
 import type { ApiParts } from "./parts.ts";
 import { ApiProblem, type Fault, problemAnswer, problemOf, validationFailed } from "./problem.ts";
 import { readQuery } from "./query.ts";
 import { rateHeaders, rateLimited } from "./rate-headers.ts";
 import type { Call, Route } from "./route.ts";
+
+/** How often the caller of a stream is looked at again: a revoked key is refused within 5 s. */
+const admittedAgainMs = 2_000;
 
 type ServingParts = Pick<ApiParts, "access" | "apiKeys" | "clock" | "log" | "metrics" | "rateLimit">;
 type ExpressRequest = IncomingMessage & { readonly params: Call["params"] };
@@ -55,12 +59,37 @@ async function serve(route: Route, serving: Serving, { request, response }: Exch
   const answer = await answerOf(route, serving, request).catch((error: unknown) =>
     problemAnswer(problemOf(error, parts.log)),
   );
-  send(response, answer);
+  if ("open" in answer) stream(route, serving, { request, response, answer });
+  else send(response, answer);
   const labels = { route: route.path, method: route.method.toUpperCase(), status: answer.status };
   parts.metrics.httpRequest(labels, Math.max(0, parts.clock.now() - startedAt));
 }
 
-async function answerOf(route: Route, { parts, gate }: Serving, request: ExpressRequest): Promise<Answer> {
+/** A stream outlives the check of its key: it ends when the key would not be let in any more. */
+function stream(route: Route, { parts, gate }: Serving, exchange: Exchange & { answer: StreamAnswer }): void {
+  const { request, response, answer } = exchange;
+  const sink = sendStream(response, answer);
+  if (request.method === "HEAD") return sink.end();
+  const checks = new RunLoop({
+    tick: async () => {
+      await gate.admit(request.headers, route.access);
+      return admittedAgainMs;
+    },
+    onError: (error) => {
+      if (error instanceof ApiProblem) sink.end();
+      else parts.log.debug({ err: error }, "stream.check_failed");
+    },
+    errorSleepMs: admittedAgainMs,
+  });
+  checks.wakeIn(admittedAgainMs);
+  sink.onClose(() => void checks.stop());
+}
+
+async function answerOf(
+  route: Route,
+  { parts, gate }: Serving,
+  request: ExpressRequest,
+): Promise<Answer | StreamAnswer> {
   gate.guard(request.method, request.headers);
   const caller = await gate.admit(request.headers, route.access);
   if (parts.rateLimit === null || isNobody(caller)) return handle(route, request, caller);
@@ -71,7 +100,7 @@ async function answerOf(route: Route, { parts, gate }: Serving, request: Express
   return { ...answer, headers: { ...answer.headers, ...rateHeaders(verdict) } };
 }
 
-async function handle(route: Route, request: ExpressRequest, caller: Caller): Promise<Answer> {
+async function handle(route: Route, request: ExpressRequest, caller: Caller): Promise<Answer | StreamAnswer> {
   const url = request.url ?? "";
   const query = route.query === undefined ? undefined : readQuery(url, route.query);
   const json = route.body === undefined ? null : await readJson(request, route.body.bytesMax);

@@ -72,6 +72,16 @@ export class Metrics {
     help: "Origins that do not answer and are only probed.",
     ...this.#registers,
   });
+  readonly #eventStreams = new Gauge({
+    name: "lapse_event_streams",
+    help: "Open streams of GET /v1/events.",
+    ...this.#registers,
+  });
+  readonly #eventsHeld = new Gauge({
+    name: "lapse_events_held_ms",
+    help: "How long the oldest event has waited for a transaction that is open still, as the streams or the subscriptions last saw it.",
+    ...this.#registers,
+  });
 
   readonly #eventLoop = monitorEventLoopDelay({ resolution: eventLoopResolutionMs });
   readonly #eventLoopDelay = new Gauge({
@@ -118,6 +128,14 @@ export class Metrics {
     this.#originsParked.set(count);
   }
 
+  setEventStreams(count: number): void {
+    this.#eventStreams.set(count);
+  }
+
+  setEventsHeld(ms: number): void {
+    this.#eventsHeld.set(ms);
+  }
+
   /** The metrics in Prometheus' text format. */
   async text(): Promise<{ contentType: string; body: string }> {
     this.#eventLoopDelay.set(Math.max(0, this.#eventLoop.percentile(99) / 1e6 - eventLoopResolutionMs));
@@ -138,4 +156,6 @@ export type InternalEvent =
   | "origin.parked"
   | "origin.resumed"
   | "task.deferred"
-  | "rate.spent";
+  | "rate.spent"
+  | "events.reader_cut_off"
+  | "events.dropped";

@@ -187,7 +187,6 @@ export interface SubscriptionTable {
   created_at: Generated<number>;
   cursor_xid: Xid;
   cursor_id: Generated<number>;
-  cursor_index: Generated<number>;
   dropped: Generated<number>;
 }
 

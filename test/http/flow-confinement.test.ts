@@ -9,6 +9,7 @@ import { type TaskState, taskStates } from "../../src/task/task.ts";
 import { type ApiAnswer, createApi, type TaskJson } from "../support/api.ts";
 import { type Flow, startFlow, unique } from "../support/flow.ts";
 import { taskIn } from "../support/states.ts";
+import { listen } from "../events/listen.ts";
 import { callRoute, type KeyHolder, makeHolder, nameOf, type Naming, routes, said } from "./key-holders.ts";
 
 const apiKey = `key-${randomBytes(16).toString("hex")}`;
@@ -49,10 +50,11 @@ async function expectUntouched(): Promise<void> {
 }
 
 /** How a route of tasks is held to its queues; a route that stands in none of these is a fault. */
-const confinement: Readonly<Record<string, "by id" | "by key" | "bulk" | "list" | "create">> = {
+const confinement: Readonly<Record<string, "by id" | "by key" | "bulk" | "list" | "create" | "stream">> = {
   "POST /v1/tasks": "create",
   "POST /v1/tasks/batch": "create",
   "GET /v1/tasks": "list",
+  "GET /v1/events": "stream",
   "POST /v1/tasks/cancel": "bulk",
   "POST /v1/tasks/pause": "bulk",
   "POST /v1/tasks/resume": "bulk",
@@ -222,6 +224,24 @@ describe("GET /v1/tasks", () => {
       expect(items.filter(({ queue }) => queue === otherQueue)).toEqual([]);
     },
   );
+});
+
+describe("GET /v1/events", () => {
+  test.each(["", `?queue=${otherQueue}`, `?queue=${ownQueue}`])("with %j tells of no other queue", async (query) => {
+    const stream = await listen(flow.service.url, { query, apiKey: confined.secret });
+    const unconfined = await listen(flow.service.url, { apiKey });
+    const theirs = await flow.create({ queue: otherQueue });
+    await flow.api.delete(`/v1/tasks/${theirs.id}`);
+    const own = await flow.create({ queue: ownQueue });
+    await unconfined.saw(["task.created"], own.id);
+    expect(unconfined.events.map(({ taskId }) => taskId)).toContain(theirs.id);
+    if (query !== `?queue=${otherQueue}`) await stream.saw(["task.created"], own.id);
+    // What was sent before is behind what comes now.
+    await stream.close();
+    const again = await listen(flow.service.url, { query, apiKey: confined.secret, lastEventId: stream.lastId });
+    expect([...stream.events, ...again.events].filter(({ queue }) => queue !== ownQueue)).toEqual([]);
+    await Promise.all([again.close(), unconfined.close()]);
+  });
 });
 
 test("what tells of all queues is for admins, who are never confined", async () => {

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ApiAnswer } from "../support/api.ts";
 import { type Flow, startFlow, unique } from "../support/flow.ts";
+import { listen } from "../events/listen.ts";
 import { taskIn } from "../support/states.ts";
 
 let flow: Flow;
@@ -21,9 +22,10 @@ const idIn = async (state: "scheduled" | "paused" | "failed"): Promise<string> =
 const get = (path: string) => (): Promise<ApiAnswer> => flow.api.get(path);
 const makeKey = (): Promise<ApiAnswer> => flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"] });
 const url = "https://shop.example/hooks";
+const subscribe = (): Promise<ApiAnswer> => flow.api.post("/v1/subscriptions", { url, types: ["schedule.ended"] });
 
 /** By operationId: the status that is expected, and the call. */
-const calls: Readonly<Record<string, readonly [number, () => Promise<ApiAnswer>]>> = {
+const calls: Readonly<Record<string, readonly [number, () => Promise<Pick<ApiAnswer, "status">>]>> = {
   createTask: [201, () => flow.api.post("/v1/tasks", { url, delay: "1h" })],
   createTasks: [200, () => flow.api.post("/v1/tasks/batch", { tasks: [{ url, delay: "1h" }, { url: "x" }] })],
   listTasks: [200, get("/v1/tasks?limit=1")],
@@ -68,6 +70,20 @@ const calls: Readonly<Record<string, readonly [number, () => Promise<ApiAnswer>]
   createApiKey: [201, () => makeKey()],
   listApiKeys: [200, get("/v1/api-keys")],
   revokeApiKey: [204, async () => flow.api.delete(`/v1/api-keys/${(await makeKey()).as<{ id: string }>().id}`)],
+  streamEvents: [
+    200,
+    async () => {
+      await (await listen(flow.service.url, { query: "?queue=default&type=task.created,task.failed" })).close();
+      return { status: 200 };
+    },
+  ],
+  createSubscription: [201, () => subscribe()],
+  listSubscriptions: [200, get("/v1/subscriptions")],
+  getSubscription: [200, async () => flow.api.get(`/v1/subscriptions/${(await subscribe()).as<{ id: string }>().id}`)],
+  deleteSubscription: [
+    204,
+    async () => flow.api.delete(`/v1/subscriptions/${(await subscribe()).as<{ id: string }>().id}`),
+  ],
   getAudit: [200, get("/v1/audit")],
   getSigningSecrets: [200, get("/v1/signing-secrets")],
   getHealth: [200, get("/healthz")],

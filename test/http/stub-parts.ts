@@ -5,6 +5,7 @@ import type { ApiParts } from "../../src/http/parts.ts";
 import type { AcceptOutcome } from "../../src/intake/outcomes.ts";
 import type { ApiKey } from "../../src/store/api-keys.ts";
 import { withDefaults } from "../../src/intake/defaults.ts";
+import type { Subscription } from "../../src/store/subscriptions.ts";
 import type { TaskRequest } from "../../src/task/new-task.ts";
 import type { Task } from "../../src/task/task.ts";
 
@@ -26,6 +27,15 @@ export const knownApiKey: ApiKey = {
   lastUsedAt: null,
 };
 export const storedKey = "the-key-of-checkout";
+
+export const knownSubscription: Subscription = {
+  id: knownId,
+  url: "https://shop.example/hooks/lapse-events",
+  types: ["task.failed"],
+  queue: null,
+  createdAt: nowMs,
+  dropped: 0,
+};
 
 export const knownTask: Task = {
   id: knownId,
@@ -125,6 +135,20 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
       list: async () => [knownApiKey],
       revoke: async (id) => id === knownApiKey.id,
       holder: async (text) => (text === storedKey ? knownApiKey : null),
+    },
+    events: {
+      open: async () => ({
+        run: (sink) => {
+          sink.write(": connected\n\n");
+          sink.end();
+        },
+      }),
+    },
+    subscriptions: {
+      make: async (fields) => ({ ...knownSubscription, ...fields }),
+      list: async () => [knownSubscription],
+      read: async (id) => (id === knownSubscription.id ? knownSubscription : null),
+      remove: async (id) => id === knownSubscription.id,
     },
     rateLimit: null,
     version: "0.0.0-test",

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import "zod-openapi";
+import { isOwnQueue, ownQueuePrefix } from "../../task/event.ts";
 import { formatDuration, parseDuration } from "../../task/duration.ts";
 import { keyCharsMax, labelNameCharsMax, labelsCountMax, labelValueCharsMax, queueCharsMax } from "../limits.ts";
 import { isTimeZone, parseTime, type WrittenTime } from "../times.ts";
@@ -76,6 +77,11 @@ export const queueName = z
   .max(queueCharsMax)
   .regex(/^[A-Za-z0-9._:-]*$/, { error: "may have only letters, digits and . _ : -" })
   .meta({ description: "A queue; it comes into being at first use.", example: "default" });
+
+/** A queue that tasks may be put into. */
+export const taskQueueName = queueName.refine((name) => !isOwnQueue(name), {
+  error: `must not begin with "${ownQueuePrefix}", which is kept for Lapse itself`,
+});
 
 /** No control characters, no line separators, no lone surrogates. */
 const unprintable = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;

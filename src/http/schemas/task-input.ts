@@ -13,7 +13,7 @@ import {
   durationOr,
   evenWithFaults,
   labelsField,
-  queueName,
+  taskQueueName,
   stringMap,
   taskKey,
   timeField,
@@ -71,8 +71,9 @@ export const defaultedFields = {
 /** RFC 9110 section 8.3: type/subtype, then parameters; only visible ASCII, spaces and tabs. */
 const contentTypeForm = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+\/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;[\t\x20-\x7e]*)?$/;
 
-function definitionFields(rules: TaskRules) {
-  const url = z
+/** Where a webhook goes. */
+export function urlField(rules: Pick<TaskRules, "checkUrl">) {
+  return z
     .string()
     .min(1)
     .max(limits.urlCharsMax)
@@ -81,6 +82,10 @@ function definitionFields(rules: TaskRules) {
       if (fault !== null) context.addIssue({ code: "custom", message: fault });
     })
     .meta({ description: "The http or https URL that is called.", example: "https://shop.example/hooks/cancel-order" });
+}
+
+function definitionFields(rules: TaskRules) {
+  const url = urlField(rules);
   const headers = stringMap((map) =>
     rules.checkHeaders(map).map(({ name, message }) => ({ path: [name], message })),
   ).meta({
@@ -128,7 +133,7 @@ export function createTaskSchemas(rules: TaskRules) {
   const newTask = z
     .strictObject({
       ...fields,
-      queue: queueName.default("default"),
+      queue: taskQueueName.default("default"),
       key: taskKey.nullable().default(null).meta({ description: "Unique among the live tasks of the queue." }),
       onConflict: z.enum(["reject", "keep", "replace"]).default("reject").meta({
         description:
