@@ -95,20 +95,40 @@ interface Request {
 
 async function makeAll(file: string, requests: readonly Request[], parts: ImportParts): Promise<boolean> {
   const made: string[] = [];
+  let changedCount = 0;
   for (const { job, body } of requests) {
-    const answer = await parts.call("POST", "/v1/schedules", body);
+    const answer = await parts.call("POST", "/v1/schedules", body).catch(unanswered);
     if (answer.status !== 200 && answer.status !== 201) {
-      parts.complain(`${file}:${job.line}: Lapse answered ${answer.status}: ${detailOf(answer.body)}`);
-      for (const id of made) await parts.call("DELETE", `/v1/schedules/${id}`);
-      parts.complain(`nothing was imported: the ${made.length} schedules made before are deleted again`);
+      parts.complain(`${file}:${job.line}: ${said(answer)}`);
+      await undo({ made, changedCount }, parts);
       return false;
     }
     const { id, name } = answer.body as { id: string; name: string };
-    if (answer.status === 201) made.push(id);
-    const did = answer.status === 201 ? "made" : "stood already, and is as the line says";
+    const isNew = answer.status === 201;
+    if (isNew) made.push(id);
+    else changedCount += 1;
+    const did = isNew ? "made" : "stood already, and is as the line says";
     parts.print(`line ${job.line}: ${name} (${job.expression}, ${job.timezone}) ${did}`);
   }
   return true;
+}
+
+/** What was changed in place stays: it is what the file says. */
+async function undo(done: { made: readonly string[]; changedCount: number }, parts: ImportParts): Promise<void> {
+  for (const id of done.made) {
+    const answer = await parts.call("DELETE", `/v1/schedules/${id}`).catch(unanswered);
+    if (answer.status >= 300) parts.complain(`the schedule ${id} was made and could not be deleted: ${said(answer)}`);
+  }
+  const changed = done.changedCount === 0 ? "" : `, but ${done.changedCount} that stood already are as their lines say`;
+  parts.complain(`the import was given up: what it made is deleted again${changed}. Importing once more is safe`);
+}
+
+function unanswered(error: unknown): Answer {
+  return { status: 0, body: { detail: error instanceof Error ? error.message : String(error) } };
+}
+
+function said({ status, body }: Answer): string {
+  return status === 0 ? detailOf(body) : `Lapse answered ${status}: ${detailOf(body)}`;
 }
 
 function detailOf(body: unknown): string {
