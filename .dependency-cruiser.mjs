@@ -4,10 +4,10 @@
 /** From the top to the bottom. */
 const lines = [
   { main: "^src/(main\\.ts$|cli\\.ts$|cli/)" },
-  { service: "^src/(service|servers|maintenance)\\.ts$" },
+  { service: "^src/(service|servers|open-index|maintenance)\\.ts$" },
   { config: "^src/config(\\.ts$|/)" },
   { http: "^src/http/" },
-  { intake: "^src/intake/", dispatch: "^src/dispatch/", events: "^src/events/" },
+  { intake: "^src/intake/", dispatch: "^src/dispatch/", schedule: "^src/schedule/", events: "^src/events/" },
   {
     store: "^src/store/",
     "due-index": "^src/due-index/",

@@ -166,6 +166,61 @@ with (
 );
 comment on table lapse.rate_starts is 'The attempts started within the last window of each queue that has a rate limit, some 250 rows a queue at most.';
 
+create table lapse.schedules (
+  id uuid not null,
+  name text collate "C" not null,
+  state text default 'active'::text not null,
+  trigger jsonb not null,
+  coalesce boolean default true not null,
+  max_instances integer default 1 not null,
+  jitter_ms bigint,
+  queue text collate "C" not null,
+  key text collate "C",
+  url text not null,
+  method text default 'POST'::text not null,
+  headers jsonb default '{}'::jsonb not null,
+  payload text,
+  body text,
+  content_type text,
+  timeout_ms integer,
+  retry jsonb,
+  misfire_grace_ms bigint,
+  misfire_grace_given boolean default false not null,
+  delivery text default 'at-least-once'::text not null,
+  max_reschedules integer,
+  labels jsonb default '{}'::jsonb not null,
+  traceparent text,
+  next_occurrence_at timestamp with time zone,
+  last_occurrence_at timestamp with time zone,
+  look_at timestamp with time zone,
+  tz_version text collate "C" not null,
+  error text,
+  request_hash text,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  version integer default 1 not null,
+  constraint schedules_pkey PRIMARY KEY (id),
+  constraint schedule_name_is_unique UNIQUE (name),
+  constraint instances_are_positive CHECK (max_instances > 0),
+  constraint jitter_is_not_negative CHECK (jitter_ms >= 0),
+  constraint looked_at_iff_active CHECK ((look_at IS NOT NULL) = (state = 'active'::text)),
+  constraint next_only_while_active CHECK (next_occurrence_at IS NULL OR state = 'active'::text),
+  constraint schedule_body_has_a_type CHECK ((body IS NOT NULL) = (content_type IS NOT NULL)),
+  constraint schedule_delivery_is_known CHECK (delivery = ANY (ARRAY['at-least-once'::text, 'at-most-once'::text])),
+  constraint schedule_one_body CHECK (payload IS NULL OR body IS NULL),
+  constraint schedule_state_is_known CHECK (state = ANY (ARRAY['active'::text, 'paused'::text, 'ended'::text])),
+  constraint set_aside_has_ended CHECK (error IS NULL OR state = 'ended'::text)
+)
+with (
+  fillfactor=70,
+  autovacuum_vacuum_scale_factor=0.05,
+  autovacuum_vacuum_threshold=1000
+);
+CREATE INDEX schedules_look ON lapse.schedules USING btree (look_at, id) WHERE (state = 'active'::text);
+CREATE INDEX schedules_queue ON lapse.schedules USING btree (queue, name);
+CREATE INDEX schedules_tz ON lapse.schedules USING btree (tz_version, id) WHERE (state = 'active'::text);
+comment on table lapse.schedules is 'One row a schedule: what its tasks are made of, and when the next one is made.';
+
 create table lapse.settings (
   name text not null,
   value text not null,
@@ -259,6 +314,7 @@ create table lapse.tasks (
   tombstone_until timestamp with time zone,
   held boolean default false not null,
   version integer default 1 not null,
+  occurrence_at timestamp with time zone,
   constraint tasks_pkey PRIMARY KEY (id),
   constraint attempts_only_grow CHECK (attempts_before >= 0 AND attempts_before <= attempts AND attempts_at_due >= 0 AND attempts_at_due <= attempts AND reschedules >= 0),
   constraint body_has_a_type CHECK ((body IS NOT NULL) = (content_type IS NOT NULL)),
@@ -282,17 +338,21 @@ with (
   autovacuum_analyze_scale_factor=0.02,
   autovacuum_vacuum_cost_delay=0
 );
+CREATE INDEX tasks_ahead ON lapse.tasks USING btree (schedule_id, occurrence_at) WHERE ((occurrence_at IS NOT NULL) AND (attempts = 0) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text])));
 CREATE INDEX tasks_due ON lapse.tasks USING btree (queue, next_attempt_at, id) WHERE (state = 'scheduled'::text);
 CREATE INDEX tasks_ended_key ON lapse.tasks USING btree (queue, key, id) WHERE ((key IS NOT NULL) AND (finished_at IS NOT NULL));
 CREATE INDEX tasks_finished ON lapse.tasks USING btree (finished_at, id) WHERE (finished_at IS NOT NULL);
 CREATE INDEX tasks_held ON lapse.tasks USING btree (id) WHERE held;
+CREATE INDEX tasks_instances ON lapse.tasks USING btree (schedule_id) WHERE ((schedule_id IS NOT NULL) AND (attempts > 0) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text, 'running'::text])));
 CREATE INDEX tasks_labels ON lapse.tasks USING gin (labels jsonb_path_ops) WHERE (labels <> '{}'::jsonb);
 CREATE INDEX tasks_list ON lapse.tasks USING btree (queue, state, due_at, id);
 CREATE UNIQUE INDEX tasks_live_key ON lapse.tasks USING btree (queue, key) WHERE ((key IS NOT NULL) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text, 'running'::text, 'tombstone'::text])));
+CREATE UNIQUE INDEX tasks_occurrence ON lapse.tasks USING btree (schedule_id, occurrence_at) WHERE ((occurrence_at IS NOT NULL) AND (state <> 'cancelled'::text));
 CREATE INDEX tasks_running ON lapse.tasks USING btree (owner, queue, id) WHERE (state = 'running'::text);
 CREATE INDEX tasks_schedule ON lapse.tasks USING btree (schedule_id, id) WHERE (schedule_id IS NOT NULL);
 CREATE INDEX tasks_tombstones ON lapse.tasks USING btree (due_at, id) WHERE (state = 'tombstone'::text);
 comment on table lapse.tasks is 'One row a task: one webhook call to be made once, at its due time.';
+comment on column lapse.tasks.occurrence_at is 'The occurrence that its schedule made it for; null where there is none, also for a task that a caller''s run made.';
 
 create view lapse.task_report as
  SELECT t.id,
@@ -815,6 +875,24 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION lapse.record_schedule_ended()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if starts_with(new.queue, 'lapse:') then
+    return null;
+  end if;
+  perform lapse.record_events(json_build_array(json_build_object(
+    'type', 'schedule.ended', 'queue', new.queue, 'taskId', null, 'key', null,
+    'data', json_build_object('scheduleId', new.id, 'name', new.name)
+  )));
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION lapse.request_hash(task tasks, on_conflict text, due text)
  RETURNS text
  LANGUAGE sql
@@ -989,6 +1067,8 @@ $function$;
 CREATE TRIGGER queues_inserted AFTER INSERT ON queues FOR EACH ROW WHEN (new.paused) EXECUTE FUNCTION record_queues();
 
 CREATE TRIGGER queues_updated AFTER UPDATE ON queues FOR EACH ROW WHEN (new.paused <> old.paused) EXECUTE FUNCTION record_queues();
+
+CREATE TRIGGER schedules_ended AFTER UPDATE OF state ON schedules FOR EACH ROW WHEN (new.state = 'ended'::text AND old.state <> 'ended'::text) EXECUTE FUNCTION record_schedule_ended();
 
 CREATE TRIGGER tasks_inserted AFTER INSERT ON tasks REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION record_new_tasks();
 

@@ -5,28 +5,28 @@ import { readFileSync } from "node:fs";
 import type { Config, PrivateTargets } from "./config.ts";
 import { isLoopback } from "./config/values.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
-import type { DueIndex } from "./due-index/due-index.ts";
+import type { DueEntry } from "./due-index/due-index.ts";
 import { EntryFeed } from "./due-index/entry-feed.ts";
-import { PostgresIndex } from "./due-index/postgres-index.ts";
-import { RedisConnection } from "./due-index/redis-connection.ts";
-import { RedisIndex, wakeChannel } from "./due-index/redis-index.ts";
-import { SwitchingIndex } from "./due-index/switching-index.ts";
 import { Events } from "./events/events.ts";
+import type { SwitchingIndex } from "./due-index/switching-index.ts";
 import { createApp } from "./http/app.ts";
 import type { ApiParts, Readiness } from "./http/parts.ts";
 import { type HttpServer, listen } from "./http/server.ts";
 import { ApiKeys } from "./intake/api-keys.ts";
 import { Intake } from "./intake/intake.ts";
+import { Schedules } from "./intake/schedules.ts";
 import { Maintenance } from "./maintenance.ts";
-import { RateLimiter, type RateLimiterParts, type RunScript } from "./rate-limit/rate-limiter.ts";
+import { RateLimiter } from "./rate-limit/rate-limiter.ts";
 import { Clock, sleep } from "./runtime/clock.ts";
 import type { Log } from "./runtime/log.ts";
 import { Metrics } from "./runtime/metrics.ts";
+import { Producer } from "./schedule/producer.ts";
+import { type OpenIndex, openIndex } from "./open-index.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { readAudit } from "./store/audit.ts";
 import { countHeld, holdOverdue, rampOverdue } from "./store/catch-up.ts";
 import { Database } from "./store/database.ts";
-import { readDue, readTime } from "./store/due.ts";
+import { readTime } from "./store/due.ts";
 import { listTasks } from "./store/listing.ts";
 import { isMigrated, migrate } from "./store/migrate.ts";
 import { declareAllDead } from "./store/owners.ts";
@@ -41,7 +41,6 @@ import { Sender } from "./webhook/sender.ts";
 import { createSigningSecret, parseSigningSecrets } from "./webhook/signing.ts";
 
 const confirmKeyBytes = 32;
-const installationBytes = 4;
 /** What a URL without a port means. */
 const [httpPort, postgresPort, redisPort] = [80, 5432, 6379];
 /** For what is under way beside the calls: with Postgres silent, a round of removals would take far longer. */
@@ -101,27 +100,27 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
         });
   wakes.onWake = (queue, at) => dispatcher?.hint(queue, at);
   const feed = new EntryFeed({ index, now: () => clock.now(), onEntered: (queue, at) => dispatcher?.hint(queue, at) });
-  const intake = new Intake({ database, queues: new KnownQueues(database), clock, signals: feed });
+  const intakeParts = { database, queues: new KnownQueues(database), clock, signals: feed };
+  const intake = new Intake(intakeParts);
+  const { schedules, producer } = makeScheduling(config.role, { ...intakeParts, feed, log, metrics });
   const common = { database, clock, log, isDispatching: dispatcher !== null };
   const events = new Events({ ...common, metrics, signals: feed });
   const maintenance = new Maintenance({ ...common, retentionMs: config.retentionMs });
 
   let isStopping = false;
   const readiness = () => readReadiness(database, { redisIndex, isStopping });
-  const seen = { intake, metrics, clock, log, readiness, events: events.feed, subscriptions: events.subscriptions };
-  const given = { ...seen, config, database, scripts, secrets, confirmTokens, guard };
+  const calls = { intake, schedules, events: events.feed, subscriptions: events.subscriptions };
+  const given = { ...calls, metrics, clock, log, readiness, config, database, scripts, secrets, confirmTokens, guard };
   const server = await listen(createApp(apiParts(given)), config);
   own.add(server.url, httpPort);
-  dispatcher?.start();
-  events.start();
-  maintenance.start();
+  for (const part of [dispatcher, producer, events, maintenance]) part?.start();
   log.info({ role: config.role, postgres: servers.postgres, index: servers.index }, "service.started");
 
   return {
     url: server.url,
     async stop() {
       isStopping = true;
-      const isWritten = await drain({ server, intake, dispatcher, maintenance, events });
+      const isWritten = await drain({ server, intake, dispatcher, producer, maintenance, events });
       sender.close();
       closeIndex();
       await database.close();
@@ -130,6 +129,23 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
       return isWritten ? exitCodes.drained : exitCodes.outcomesUnwritten;
     },
   };
+}
+
+type SchedulingParts = Omit<ConstructorParameters<typeof Schedules>[0], "tzVersion" | "onChanged"> & {
+  readonly feed: EntryFeed;
+  readonly log: Log;
+  readonly metrics: Metrics;
+};
+
+/** What callers do to schedules, and what brings forth their tasks where this process dispatches. */
+function makeScheduling(role: Config["role"], { feed, log, metrics, ...parts }: SchedulingParts) {
+  const { database, clock } = parts;
+  // A Node without ICU knows no zones, and so no version of them.
+  const tzVersion = process.versions.tz ?? "";
+  const onMade = (tasks: readonly DueEntry[]): void => feed.due(tasks);
+  const producer =
+    role === "api" ? null : new Producer({ database, clock, random: Math.random, log, metrics, tzVersion, onMade });
+  return { producer, schedules: new Schedules({ ...parts, tzVersion, onChanged: () => producer?.wake() }) };
 }
 
 /** Before anything is claimed: where a gap shows, tasks overdue by more than LAPSE_CATCH_UP wait for a resume, and the others come by and by. */
@@ -141,8 +157,9 @@ async function holdBack({ role, catchUpMs }: Config, database: Database, log: Lo
   if (ramped > 0) log.warn({ tasks: ramped }, "catch_up.tasks_ramped");
 }
 
-interface ApiSources
-  extends Pick<ApiParts, "intake" | "metrics" | "clock" | "log" | "readiness" | "events" | "subscriptions"> {
+type CallParts = "intake" | "schedules" | "metrics" | "clock" | "log" | "readiness" | "events" | "subscriptions";
+
+interface ApiSources extends Pick<ApiParts, CallParts> {
   readonly config: Config;
   readonly database: Database;
   readonly secrets: { readonly texts: readonly string[] };
@@ -180,58 +197,19 @@ interface Draining {
   readonly server: HttpServer;
   readonly intake: Intake;
   readonly dispatcher: Dispatcher | null;
+  readonly producer: Producer | null;
   readonly maintenance: Maintenance;
   readonly events: Events;
 }
 
 /** Requests under way are answered and calls in flight end, side by side: a receiver may need the API to confirm. */
-async function drain({ server, intake, dispatcher, maintenance, events }: Draining): Promise<boolean> {
-  const listened = events.stop();
+async function drain({ server, intake, dispatcher, producer, maintenance, events }: Draining): Promise<boolean> {
+  const stopped = [events.stop(), producer?.stop()];
   const isWritten = (await dispatcher?.stop()) ?? true;
   // After the calls, which need the measured clock until their outcome is written.
-  const ended = Promise.all([listened, maintenance.stop(), server.close().then(() => intake.drained())]);
+  const ended = Promise.all([...stopped, maintenance.stop(), server.close().then(() => intake.drained())]);
   await Promise.race([ended, sleep(endMsMax)]);
   return isWritten;
-}
-
-interface IndexParts {
-  readonly servers: Servers;
-  readonly database: Database;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly wakes: { onWake(queue: string, at: number): void };
-}
-
-interface OpenIndex {
-  readonly index: DueIndex;
-  readonly redisIndex: SwitchingIndex | null;
-  /** For the rate limit, on the same connection. */
-  readonly scripts: RateLimiterParts["redis"];
-  readonly closeIndex: () => void;
-}
-
-async function openIndex({ servers, database, log, metrics, wakes }: IndexParts): Promise<OpenIndex> {
-  const postgres = new PostgresIndex({ readDue: (queue, limit) => readDue(database, queue, limit) });
-  if (servers.redisUrls === null) {
-    return { index: postgres, redisIndex: null, scripts: null, closeIndex: () => undefined };
-  }
-  const installation = await readSetting(database, "installation", () =>
-    randomBytes(installationBytes).toString("hex"),
-  );
-  const prefix = `lapse:${installation}:`;
-  const connection = await RedisConnection.open({
-    urls: servers.redisUrls,
-    log,
-    channel: wakeChannel(prefix),
-    onWake: (message) => {
-      const space = message.indexOf(" ");
-      wakes.onWake(message.slice(space + 1), Number(message.slice(0, space)));
-    },
-  });
-  const redisIndex = new SwitchingIndex({ redis: new RedisIndex(connection, prefix), postgres, log, metrics });
-  const run: RunScript = (script, key, args) =>
-    connection.call((client) => client.eval(script, { keys: [key], arguments: args }));
-  return { index: redisIndex, redisIndex, scripts: { run, prefix }, closeIndex: () => connection.close() };
 }
 
 async function readSecrets(config: Config, database: Database) {

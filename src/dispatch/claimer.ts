@@ -8,6 +8,7 @@ import { GroupCommit } from "../runtime/group-commit.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { claim, readStanding, type Standing } from "../store/claims.ts";
+import { claimOccurrences } from "../store/occurrence-claims.ts";
 import type { Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { leaseMs } from "../store/owners.ts";
@@ -20,6 +21,12 @@ const requestsPerClaimMax = 64;
 const lockedLookMs = 50;
 /** The clock reckoned here runs a little ahead of Postgres's: a task found not yet due is not looked at in the same ms again. */
 const notYetDueLookMs = 1;
+
+/** What a request won at once, and what it may win still: occurrences are judged apart, so that no other task waits for them. */
+interface Won {
+  readonly now: readonly ClaimedTask[];
+  readonly later: Promise<readonly ClaimedTask[]> | null;
+}
 
 interface ClaimRequest {
   readonly queue: string;
@@ -48,7 +55,7 @@ export interface ClaimerParts {
 
 export class Claimer {
   readonly #parts: ClaimerParts;
-  readonly #claims: GroupCommit<ClaimRequest, readonly ClaimedTask[]>;
+  readonly #claims: GroupCommit<ClaimRequest, Won>;
   readonly #asked = new Set<string>();
 
   constructor(parts: ClaimerParts) {
@@ -67,7 +74,8 @@ export class Claimer {
   async claim(request: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
     for (const id of request.ids) this.#asked.add(id);
     try {
-      return await (pace.isRated ? this.#claimRated(request, pace) : this.#claims.add(request));
+      const { now, later } = await (pace.isRated ? this.#claimRated(request, pace) : this.#claims.add(request));
+      return later === null ? now : [...now, ...(await later)];
     } finally {
       for (const id of request.ids) this.#asked.delete(id);
     }
@@ -78,7 +86,7 @@ export class Claimer {
     return this.#asked.has(id);
   }
 
-  async #claim(requests: readonly ClaimRequest[]): Promise<(readonly ClaimedTask[])[]> {
+  async #claim(requests: readonly ClaimRequest[]): Promise<Won[]> {
     const { database } = this.#parts;
     const owner = requests[0]?.owner ?? "";
     // Requests of another identity (after a death) are left for the next look.
@@ -86,10 +94,10 @@ export class Claimer {
     const { claimed, ended: endedIds } = await claim(database, owner, asked);
     const won = new Map(claimed.map((task) => [task.id, task]));
     const ended = new Set(endedIds);
-    return requests.map((request) => this.#won(request, { won, ended, notBefore: null }));
+    return requests.map((request) => this.#won({ ...request, owner }, { won, ended, notBefore: null }));
   }
 
-  async #claimRated(request: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
+  async #claimRated(request: ClaimRequest, pace: Pace): Promise<Won> {
     const { database, clock, metrics } = this.#parts;
     try {
       const { claimed, ended, rate } = await claimWithinRate(database, request);
@@ -106,14 +114,37 @@ export class Claimer {
     }
   }
 
-  /** Those of a request that were won; the entries of the others are seen to. */
-  #won({ queue, ids }: ClaimRequest, { won, ended, notBefore }: ClaimEnd): readonly ClaimedTask[] {
-    const gone = ids.filter((id) => ended.has(id)).map((id) => ({ queue, id }));
-    if (gone.length > 0) failpoint("claim.missed");
-    if (gone.length > 0) void this.#parts.index.remove(gone).catch(() => undefined);
+  /** Those of a request that were won; the entries of the others are seen to, once those of them that are occurrences are judged. */
+  #won(request: ClaimRequest, { won, ended, notBefore }: ClaimEnd): Won {
+    const { queue, ids } = request;
+    this.#forget(
+      queue,
+      ids.filter((id) => ended.has(id)),
+    );
     const lost = ids.filter((id) => !won.has(id) && !ended.has(id));
-    if (lost.length > 0) void this.#followWhatStands(queue, lost, notBefore);
-    return ids.flatMap((id) => won.get(id) ?? []);
+    const later = lost.length === 0 ? null : this.#claimOccurrences({ ...request, ids: lost }, notBefore);
+    return { now: ids.flatMap((id) => won.get(id) ?? []), later };
+  }
+
+  /** Of what a claim did not win, the first attempts of occurrences. Never rejects: what is won unheard is found as a stray. */
+  async #claimOccurrences(request: ClaimRequest, notBefore: number | null): Promise<readonly ClaimedTask[]> {
+    const { database, metrics } = this.#parts;
+    const none = { claimed: [], ended: [], crowdedOutCount: 0 };
+    const judging = claimOccurrences(database, { ...request, isRated: notBefore !== null });
+    const { claimed, ended, crowdedOutCount } = await judging.catch(() => none);
+    metrics.event("schedule.max_instances", crowdedOutCount);
+    this.#forget(request.queue, ended);
+    const settled = new Set([...claimed.map(({ id }) => id), ...ended]);
+    const lost = request.ids.filter((id) => !settled.has(id));
+    if (lost.length > 0) void this.#followWhatStands(request.queue, lost, notBefore);
+    return claimed;
+  }
+
+  /** Ended instead of being won. */
+  #forget(queue: string, ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    failpoint("claim.missed");
+    void this.#parts.index.remove(ids.map((id) => ({ queue, id }))).catch(() => undefined);
   }
 
   /** Sets the entries of ids that were taken and not won, and says when the first of them should be looked at. Never rejects. */

@@ -40,7 +40,7 @@ export class Settler {
   constructor(parts: SettlerParts) {
     this.#parts = parts;
     this.#writes = new GroupCommit({
-      write: (settlings) => this.#write(settlings),
+      write: (settlings) => this.#writeApart(settlings),
       batchMax: settlesPerWriteMax,
       writersMax: 2,
     });
@@ -86,6 +86,24 @@ export class Settler {
       await sleep(unavailableRetryMs);
       return "again";
     }
+  }
+
+  /** Those that end a schedule need its row, which somebody may hold: the others do not wait for it. */
+  async #writeApart(settlings: readonly Settling[]): Promise<Written[]> {
+    const ending = settlings.filter(({ settlement }) => settlement.endsSchedule);
+    if (ending.length === 0) return this.#write(settlings);
+    const others = settlings.filter(({ settlement }) => !settlement.endsSchedule);
+    const parts = [others, ...ending.map((settling) => [settling])].filter((part) => part.length > 0);
+    const written = new Map<Settling, Written>();
+    const writePart = async (part: readonly Settling[]): Promise<void> => {
+      const outcomes = await this.#write(part).catch((error: unknown) => {
+        if (error instanceof LockTimeoutError && part.every(({ settlement }) => settlement.endsSchedule)) return [];
+        throw error;
+      });
+      for (const [i, settling] of part.entries()) written.set(settling, outcomes[i] ?? null);
+    };
+    await Promise.all(parts.map(writePart));
+    return settlings.map((settling) => written.get(settling) ?? null);
   }
 
   /** A row that the server refuses is found by halving, so that it cannot hold up its neighbours. */

@@ -17,6 +17,9 @@ import { documentationRoutes } from "./routes/documentation.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { adminRoutes, healthRoutes } from "./routes/operating.ts";
 import { readRoutes } from "./routes/read.ts";
+import { scheduleChangeRoutes } from "./routes/schedule-changes.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
+import { createScheduleSchemas } from "./schemas/schedule-input.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
 import { createTaskSchemas } from "./schemas/task-input.ts";
 import { mountRoutes } from "./serve.ts";
@@ -42,6 +45,7 @@ export function createRoutes(parts: ApiParts): Route[] {
   const health = healthRoutes(parts);
   if (parts.role === "dispatcher") return health;
   const schemas = createTaskSchemas(parts);
+  const scheduleSchemas = createScheduleSchemas(parts);
   let document: string | null = null;
   const routes: Route[] = [
     acceptRoute(parts, schemas),
@@ -50,6 +54,8 @@ export function createRoutes(parts: ApiParts): Route[] {
     ...cancelRoutes(parts),
     ...readRoutes(parts),
     ...changeRoutes(parts, schemas),
+    ...scheduleRoutes(parts, scheduleSchemas),
+    ...scheduleChangeRoutes(parts, scheduleSchemas),
     ...apiKeyRoutes(parts),
     ...eventRoutes(parts),
     ...subscriptionRoutes(parts),

@@ -68,3 +68,45 @@ export const exampleNewTask = {
   key: "order-1042:payment-timeout",
   payload: { orderId: 1042 },
 };
+
+export const exampleNewSchedule = {
+  name: "nightly-report",
+  trigger: { type: "cron", expression: "30 5 * * mon-fri", timezone: "Asia/Shanghai" },
+  url: "https://shop.example/hooks/report",
+  payload: { kind: "daily" },
+};
+
+export const exampleSchedule = {
+  id: "01937a52-7b10-7c44-9d20-6a1f0b2c3d4e",
+  name: "nightly-report",
+  state: "active",
+  trigger: {
+    type: "cron",
+    expression: "30 5 * * mon-fri",
+    dialect: "crontab",
+    timezone: "Asia/Shanghai",
+    startAt: null,
+    endAt: null,
+  },
+  nextOccurrenceAt: "2026-11-22T21:30:00.000Z",
+  previousOccurrenceAt: "2026-11-19T21:30:00.000Z",
+  coalesce: true,
+  maxInstances: 1,
+  jitter: null,
+  queue: "default",
+  key: null,
+  url: "https://shop.example/hooks/report",
+  method: "POST",
+  headers: {},
+  payload: { kind: "daily" },
+  timeout: null,
+  retry: null,
+  misfireGrace: null,
+  delivery: "at-least-once",
+  maxReschedules: null,
+  labels: {},
+  error: null,
+  createdAt: "2026-11-01T02:00:00.000Z",
+  updatedAt: "2026-11-01T02:00:00.000Z",
+  version: 1,
+};

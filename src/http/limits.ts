@@ -51,9 +51,20 @@ export const cancelWaitMaxMs = 30 * secondMs;
 export const bulkCountMax = 10_000;
 export const batchCountMax = 1_000;
 
+export const scheduleNameCharsMax = 256;
+/** An occurrence's key ends in `:2026-11-21T02:30:00.000Z`. */
+export const scheduleKeyCharsMax = keyCharsMax - 25;
+export const instancesMax = 1_000_000;
+export const jitterMaxMs = 365 * dayMs;
+export const previewCountMax = 1_000;
+export const previewCountDefault = 5;
+export const previewBytesMax = 64 * 1024;
+
 export const pageCountDefault = 50;
 export const pageCountMax = 500;
 export const cursorCharsMax = 512;
+/** A name of 256 characters, each of four bytes that JSON may escape, in base64. */
+export const nameCursorCharsMax = 4_096;
 
 /** A task's body: 256 KiB of `body` may be written as six times as many bytes of escapes, and the rest needs less than 512 KiB. */
 export const taskBytesMax = 2 * 1024 * 1024;

@@ -46,6 +46,7 @@ With LAPSE_RATE_LIMIT set, each API key has so many requests a second: answers c
 const tags = [
   { name: "Tasks", description: "One webhook call each, fired once, at its due time." },
   { name: "Bulk", description: "Many tasks by ids, keys or labels." },
+  { name: "Schedules", description: "Recurring definitions: one task an occurrence." },
   { name: "Receivers", description: "What the receiver of a webhook may call." },
   { name: "Keys", description: "Who may call, what for, and which queues they see." },
   { name: "Events", description: "What happens to tasks, queues, schedules and origins, as it happens." },

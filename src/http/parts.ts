@@ -13,10 +13,13 @@ import type {
   ConfirmOutcome,
   TaskRef,
 } from "../intake/outcomes.ts";
+import type { CreateScheduleOutcome, ScheduleOutcome } from "../intake/schedules.ts";
 import type { RateVerdict } from "../rate-limit/rate-limiter.ts";
 import type { Log } from "../runtime/log.ts";
 import type { ApiKey } from "../store/api-keys.ts";
-import type { TaskId } from "../store/reach.ts";
+import type { Reach, TaskId } from "../store/reach.ts";
+import type { NewSchedule, Schedule, ScheduleChanges } from "../store/schedule.ts";
+import type { ScheduleFilter, ScheduleId } from "../store/schedules.ts";
 import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-filter.ts";
 import type { TaskChanges, TaskRequest } from "../task/new-task.ts";
 import type { EventFilter } from "../task/event.ts";
@@ -59,6 +62,30 @@ export interface TasksPart {
   list(filter: TaskFilter, page: { order: TaskOrder; limit: number; after: TaskCursor | null }): Promise<TaskPage>;
   /** Oldest first. */
   attempts(task: TaskId): Promise<Attempt[] | null>;
+}
+
+/** Null means that there is no such schedule, as far as its caller can see. */
+export interface SchedulesPart {
+  create(schedule: NewSchedule, reach: Reach): Promise<CreateScheduleOutcome>;
+  /** Under an Idempotency-Key: `render` turns the outcome into the answer that is kept. */
+  createOnce(
+    schedule: NewSchedule,
+    options: { reach: Reach; idempotency: IdempotencyScope },
+    render: (outcome: CreateScheduleOutcome) => StoredAnswer,
+  ): Promise<OnceOutcome>;
+  read(id: ScheduleId): Promise<Schedule | null>;
+  /** By name. */
+  list(
+    filter: ScheduleFilter,
+    page: { limit: number; after: string | null },
+  ): Promise<{ items: readonly Schedule[]; next: string | null }>;
+  change(id: ScheduleId, changes: ScheduleChanges, expectedVersion: number | null): Promise<ScheduleOutcome>;
+  pause(id: ScheduleId): Promise<ScheduleOutcome>;
+  resume(id: ScheduleId): Promise<ScheduleOutcome>;
+  /** False where there is none. */
+  remove(id: ScheduleId): Promise<boolean>;
+  /** Makes a task of it that is due now. */
+  run(id: ScheduleId): Promise<Task | null>;
 }
 
 /** One queue's equation: `accepted` equals the sum of the others. */
@@ -133,6 +160,7 @@ export interface RateLimitPart {
 export interface ApiParts {
   readonly intake: IntakePart;
   readonly tasks: TasksPart;
+  readonly schedules: SchedulesPart;
   audit(): Promise<Audit>;
   readiness(): Promise<Readiness>;
   readonly metrics: MetricsPart;

@@ -4,7 +4,8 @@ import { z } from "zod";
 import type { TaskCursor, TaskOrder } from "../store/task-filter.ts";
 import { faultsOf } from "./faults.ts";
 import { type Fault, validationFailed } from "./problem.ts";
-import { readId } from "./schemas/fields.ts";
+import { scheduleNameCharsMax as nameCharsMax } from "./limits.ts";
+import { nameFault, readId } from "./schemas/fields.ts";
 
 /** Give several values in one: the others may stand once. */
 const repeatable: ReadonlySet<string> = new Set(["state", "type"]);
@@ -69,6 +70,21 @@ export function decodeCursor(text: string, order: TaskOrder): TaskCursor {
   }
   if (cursorOrder === order) return { dueAt, id };
   throw validationFailed([{ path: "/cursor", message: `belongs to a listing with order=${cursorOrder}` }]);
+}
+
+const nameCursorForm = z.tuple([z.literal(cursorVersion), z.literal("name"), z.string().max(nameCharsMax)]);
+
+/** Of a listing by name: where the next page begins after. */
+export function encodeNameCursor(name: string): string {
+  return Buffer.from(JSON.stringify([cursorVersion, "name", name])).toString("base64url");
+}
+
+/** Throws a 422 problem where it is none of ours. */
+export function decodeNameCursor(text: string): string {
+  const read = nameCursorForm.safeParse(cursorJson(text));
+  const name = read.success ? read.data[2] : null;
+  if (name !== null && nameFault(name, nameCharsMax) === null) return name;
+  throw validationFailed([{ path: "/cursor", message: "must be a nextCursor of this listing" }]);
 }
 
 function cursorJson(text: string): unknown {

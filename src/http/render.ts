@@ -74,7 +74,7 @@ function renderTimes(task: Task): string {
   return `"dueAt":"${dueAt}","nextAttemptAt":"${nextAttemptAt}","createdAt":"${createdAt}","updatedAt":"${updatedAt}","finishedAt":${finishedAt}`;
 }
 
-function renderBody(body: TaskBody): string {
+export function renderBody(body: TaskBody): string {
   switch (body.kind) {
     case "none":
       return '"payload":null';
@@ -87,7 +87,7 @@ function renderBody(body: TaskBody): string {
   }
 }
 
-function renderRetry({ maxAttempts, backoff, minDelayMs, maxDelayMs, factor, jitter }: RetryPolicy): string {
+export function renderRetry({ maxAttempts, backoff, minDelayMs, maxDelayMs, factor, jitter }: RetryPolicy): string {
   const delays = `"minDelay":"${formatDuration(minDelayMs)}","maxDelay":"${formatDuration(maxDelayMs)}"`;
   return `{"maxAttempts":${maxAttempts},"backoff":"${backoff}",${delays},"factor":${factor},"jitter":${jitter}}`;
 }

@@ -45,7 +45,7 @@ export interface AnswerDoc {
 
 /** What OpenAPI tells of a route beside its schemas. */
 export interface RouteDoc {
-  readonly tag: "Tasks" | "Bulk" | "Receivers" | "Keys" | "Events" | "Operating" | "Documentation";
+  readonly tag: "Tasks" | "Bulk" | "Schedules" | "Receivers" | "Keys" | "Events" | "Operating" | "Documentation";
   readonly operationId: string;
   readonly summary: string;
   readonly description: string;

@@ -61,7 +61,8 @@ function dueTime({ dueAt, delay, timezone }: DueInput): DueTime | null {
   return { kind: "at", at: resolved.at };
 }
 
-function taskBody(
+/** Null where the caller said nothing of it. Throws a 413 problem. */
+export function taskBody(
   input: Pick<TaskChangesInput, "body" | "contentType">,
   payloadText: string | null,
   path: string,

@@ -1,4 +1,4 @@
-// Owns accepting under an Idempotency-Key: the answer is kept in the task's own transaction, so that it survives or vanishes with it.
+// Owns answering once an Idempotency-Key: the answer is kept in the transaction of what it answers, so that both survive or vanish.
 
 import { sql } from "kysely";
 import { monotonicMs, sleep } from "../runtime/clock.ts";
@@ -21,33 +21,38 @@ export type OnceOutcome =
   | { readonly kind: "mismatch" }
   | { readonly kind: "in-progress" };
 
-export interface OnceRequest {
-  readonly tasks: readonly TaskRequest[];
-  readonly atomic: boolean;
+/** What is done once a key. */
+export interface OnceWork<Outcome> {
   readonly idempotency: IdempotencyScope;
-  readonly render: (outcomes: AcceptOutcome[]) => StoredAnswer;
+  /** Within the transaction that keeps the answer. */
+  readonly work: (trx: Connection) => Promise<Outcome>;
+  readonly render: (outcome: Outcome) => StoredAnswer;
+  /** What it came to where a stranger's lock was waited for in vain. */
+  readonly locked: Outcome;
+  /** Once it is committed. */
+  readonly onCommitted: (outcome: Outcome) => void;
 }
 
 /** What a transaction under a key came to: an answer, or that the key is another's. */
-type Tried = { readonly answer: StoredAnswer; readonly outcomes: readonly AcceptOutcome[] } | null;
+type Tried<Outcome> = { readonly answer: StoredAnswer; readonly outcome: Outcome } | null;
 
-/** Accepts tasks once a key: a second request with the same key and body is answered like the first, and stores nothing. */
-export async function acceptOnce(database: Database, acceptor: Acceptor, request: OnceRequest): Promise<OnceOutcome> {
+/** Works once a key: a second request with the same key and fields is answered like the first, and does nothing. */
+export async function answerOnce<Outcome>(database: Database, once: OnceWork<Outcome>): Promise<OnceOutcome> {
   const untilMs = monotonicMs() + inProgressWaitMs;
   while (true) {
-    const kept = await database.query((connection) => readAnswer(connection, request.idempotency));
+    const kept = await database.query((connection) => readAnswer(connection, once.idempotency));
     if (kept !== null) {
-      if (kept.fingerprint !== request.idempotency.fingerprint) return { kind: "mismatch" };
+      if (kept.fingerprint !== once.idempotency.fingerprint) return { kind: "mismatch" };
       return {
         kind: "answered",
         answer: { status: kept.status, headers: { ...kept.headers }, body: kept.body },
         replayed: true,
       };
     }
-    const tried = await tryOnce(database, acceptor, request);
+    const tried = await tryOnce(database, once);
     if (tried !== null) {
       failpoint("accept.once_committed");
-      if (isKept(tried.answer)) acceptor.signal(tried.outcomes);
+      if (isKept(tried.answer)) once.onCommitted(tried.outcome);
       return { kind: "answered", answer: tried.answer, replayed: false };
     }
     if (monotonicMs() >= untilMs) return { kind: "in-progress" };
@@ -56,49 +61,30 @@ export async function acceptOnce(database: Database, acceptor: Acceptor, request
 }
 
 /** Null where another transaction holds the key, or has just answered under it. */
-async function tryOnce(database: Database, acceptor: Acceptor, request: OnceRequest): Promise<Tried> {
-  const { tasks, idempotency } = request;
+async function tryOnce<Outcome>(database: Database, once: OnceWork<Outcome>): Promise<Tried<Outcome>> {
+  const { idempotency, work, render, locked } = once;
   let reserved = false;
-  let unkept: Tried = null;
-  await acceptor.ensureQueues(tasks);
+  let unkept: Tried<Outcome> = null;
   try {
     return await database.patient.transaction(async (trx) => {
       reserved = await reserveName(trx, idempotency, idempotency.fingerprint);
       failpoint("accept.reserved");
       if (!reserved) return null;
-      const tried = await answerIn(trx, acceptor, request);
-      if (isKept(tried.answer)) await keepAnswer(trx, idempotency, tried.answer);
+      const outcome = await work(trx);
+      const answer = render(outcome);
+      if (isKept(answer)) await keepAnswer(trx, idempotency, answer);
       else {
-        unkept = tried;
+        unkept = { answer, outcome };
         throw new UnkeptAnswer();
       }
       failpoint("accept.answer_kept");
-      return tried;
+      return { answer, outcome };
     });
   } catch (error) {
     if (error instanceof UnkeptAnswer) return unkept;
     if (!(error instanceof LockTimeoutError)) throw error;
-    if (!reserved) return null;
-    const outcomes = tasks.map((): AcceptOutcome => ({ kind: "locked" }));
-    return { answer: request.render(outcomes), outcomes };
+    return reserved ? { answer: render(locked), outcome: locked } : null;
   }
-}
-
-/** A refused atomic batch stores none of its tasks, and its refusal is an answer like any other. */
-async function answerIn(
-  trx: Connection,
-  acceptor: Acceptor,
-  { tasks, atomic, render }: OnceRequest,
-): Promise<NonNullable<Tried>> {
-  if (!atomic) {
-    const outcomes = await acceptor.acceptIn(trx, tasks);
-    return { answer: render(outcomes), outcomes };
-  }
-  await sql`savepoint tasks`.execute(trx);
-  const outcomes = await acceptor.acceptIn(trx, tasks);
-  const refused = outcomes.some(isRefused);
-  if (refused) await sql`rollback to savepoint tasks`.execute(trx);
-  return { answer: render(outcomes), outcomes: refused ? [] : outcomes };
 }
 
 /** Rolls the transaction of an answer back that is not kept. */
@@ -106,4 +92,43 @@ class UnkeptAnswer extends Error {}
 
 function isKept({ status }: StoredAnswer): boolean {
   return (status >= 200 && status < 300) || status === 409;
+}
+
+export interface OnceRequest {
+  readonly tasks: readonly TaskRequest[];
+  readonly atomic: boolean;
+  readonly idempotency: IdempotencyScope;
+  readonly render: (outcomes: AcceptOutcome[]) => StoredAnswer;
+}
+
+/** Outcomes as the answer tells them, and those of them that were stored. */
+interface Accepted {
+  readonly told: AcceptOutcome[];
+  readonly stored: readonly AcceptOutcome[];
+}
+
+/** Accepts tasks once a key. */
+export async function acceptOnce(database: Database, acceptor: Acceptor, request: OnceRequest): Promise<OnceOutcome> {
+  const { tasks, idempotency, render } = request;
+  await acceptor.ensureQueues(tasks);
+  return answerOnce<Accepted>(database, {
+    idempotency,
+    work: (trx) => acceptIn(trx, acceptor, request),
+    render: ({ told }) => render(told),
+    locked: { told: tasks.map(() => ({ kind: "locked" })), stored: [] },
+    onCommitted: ({ stored }) => acceptor.signal(stored),
+  });
+}
+
+/** A refused atomic batch stores none of its tasks, and its refusal is an answer like any other. */
+async function acceptIn(trx: Connection, acceptor: Acceptor, { tasks, atomic }: OnceRequest): Promise<Accepted> {
+  if (!atomic) {
+    const told = await acceptor.acceptIn(trx, tasks);
+    return { told, stored: told };
+  }
+  await sql`savepoint tasks`.execute(trx);
+  const told = await acceptor.acceptIn(trx, tasks);
+  const refused = told.some(isRefused);
+  if (refused) await sql`rollback to savepoint tasks`.execute(trx);
+  return { told, stored: refused ? [] : told };
 }

@@ -83,6 +83,16 @@ export class Metrics {
     ...this.#registers,
   });
 
+  readonly #occurrences = new Counter({
+    name: "lapse_schedule_occurrences_total",
+    help: "Tasks that schedules brought forth.",
+    ...this.#registers,
+  });
+  readonly #schedulesBehind = new Gauge({
+    name: "lapse_schedules_behind",
+    help: "Schedules whose next task was made less than 10 s ahead, or late, at this process's last look.",
+    ...this.#registers,
+  });
   readonly #eventLoop = monitorEventLoopDelay({ resolution: eventLoopResolutionMs });
   readonly #eventLoopDelay = new Gauge({
     name: "lapse_event_loop_delay_p99_ms",
@@ -136,6 +146,14 @@ export class Metrics {
     this.#eventsHeld.set(ms);
   }
 
+  occurrencesMade(count: number): void {
+    this.#occurrences.inc(count);
+  }
+
+  setSchedulesBehind(count: number): void {
+    this.#schedulesBehind.set(count);
+  }
+
   /** The metrics in Prometheus' text format. */
   async text(): Promise<{ contentType: string; body: string }> {
     this.#eventLoopDelay.set(Math.max(0, this.#eventLoop.percentile(99) / 1e6 - eventLoopResolutionMs));
@@ -158,4 +176,6 @@ export type InternalEvent =
   | "task.deferred"
   | "rate.spent"
   | "events.reader_cut_off"
-  | "events.dropped";
+  | "events.dropped"
+  | "schedule.max_instances"
+  | "schedule.set_aside";

@@ -19,11 +19,18 @@ export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.atte
 const latenessColumn = `greatest(0, floor(extract(epoch from clock_timestamp() -
     greatest('epoch', case when t.attempts = t.attempts_at_due then t.due_at else t.next_attempt_at end)) * 1000))::bigint`;
 
-/** Which tasks a claim looks at: those of `ids` that are due now, by the clock of Postgres, for an owner that is not dead. */
-export const dueRows = `select id, attempts = attempts_at_due and misfire_grace_ms is not null
-        and extract(epoch from clock_timestamp() - greatest('epoch', due_at)) * 1000 > misfire_grace_ms as misfired, next_attempt_at
+/** Found later than its misfire grace, which counts only before the first attempt since due_at was set. */
+export const misfiredColumn = `attempts = attempts_at_due and misfire_grace_ms is not null
+        and extract(epoch from clock_timestamp() - greatest('epoch', due_at)) * 1000 > misfire_grace_ms`;
+
+/**
+ * Which tasks a claim looks at: those of `ids` that are due now, by the clock of Postgres, for an owner that is not dead. The first attempt
+ * of an occurrence begins only where it was judged, in this transaction (occurrence-claims.ts): `judged` is the parameter that says so.
+ */
+export const dueRows = (judged: `$${number}`): string => `select id, ${misfiredColumn} as misfired, next_attempt_at
       from lapse.tasks
       where id = any($1::uuid[]) and state = 'scheduled' and next_attempt_at <= clock_timestamp()
+        and (occurrence_at is null or attempts > 0 or id = any(${judged}::uuid[]))
         and exists (select from lapse.dispatchers where id = $2::uuid and dead_at is null)`;
 
 /** What a claim does to the rows of `starting` (id, misfired): a start, or the end of a task that was found too late. */
@@ -45,10 +52,10 @@ export const startRows = `update lapse.tasks t set
  * Wins those of the tasks that are due now and whose queue is not paused and has no rate limit. A row that a transaction of somebody else
  * holds is skipped; one found later than its misfire grace ends `missed` instead of starting. A dead owner wins nothing.
  */
-const claimTasks = {
+export const claimTasks = {
   name: "claim_tasks",
   text: `with starting as (
-      ${dueRows}
+      ${dueRows("$3")}
         and queue not in (select name from lapse.queues where paused or rate_limit_count is not null)
       order by id
       for update skip locked
@@ -93,7 +100,7 @@ export interface Claim {
  */
 export async function claim(database: Database, owner: string, ids: readonly string[]): Promise<Claim> {
   return claimApart(database, ids, async (part) => {
-    const rows = await database.run(bind(claimTasks, [part, owner]), "claim.sent");
+    const rows = await database.run(bind(claimTasks, [part, owner, []]), "claim.sent");
     return toClaim(database, rows as unknown as readonly ClaimedRow[]);
   });
 }

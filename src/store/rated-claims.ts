@@ -22,7 +22,7 @@ export interface RatedClaim extends Claim {
   readonly rate: Rate | null;
 }
 
-const lockQueue = { name: "lock_queue", text: "select from lapse.queues where name = $1 for no key update" };
+export const lockQueue = { name: "lock_queue", text: "select from lapse.queues where name = $1 for no key update" };
 
 /** A millisecond more than the window: read in whole ms, at either end, no window has more than the limit. */
 const window = "(q.rate_limit_per_ms + 1) * interval '1 millisecond'";
@@ -32,10 +32,10 @@ const inWindow = `select s.at, s.count from lapse.rate_starts s where s.queue = 
 /** The starts of one 250th of a window share a row: what that costs is below half a per cent of the rate. */
 const bucket = "floor(extract(epoch from clock_timestamp()) * 1000 / greatest(1, q.rate_limit_per_ms / 250))::bigint";
 
-const claimRated = {
+export const claimRated = {
   name: "claim_rated",
   text: `with due as (
-      ${dueRows}
+      ${dueRows("$4")}
         and queue = $3 and not exists (select from lapse.queues where name = $3 and paused)
       order by next_attempt_at, id
       for update skip locked
@@ -85,7 +85,7 @@ export async function claimWithinRate(
   const claim = await claimApart(database, ids, async (part) => {
     const [, rows, , rates] = await database.runTogether([
       bind(lockQueue, [queue]),
-      bind(claimRated, [part, owner, queue]),
+      bind(claimRated, [part, owner, queue, []]),
       bind(forgetStarts, [queue]),
       bind(readRate, [queue]),
     ]);

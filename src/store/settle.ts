@@ -89,6 +89,41 @@ export async function settleAttempts(database: Database, settlings: readonly Set
   }));
 }
 
+/** The receiver's last word on the schedule that made its task: it counts where this very attempt succeeded. */
+const endSchedules = {
+  name: "settle_schedules",
+  text: `update lapse.schedules s set
+      state = 'ended', next_occurrence_at = null, look_at = null, updated_at = clock_timestamp(), version = s.version + 1
+    from unnest($1::uuid[], $2::int[]) as o (id, attempt)
+    join lapse.tasks t on t.id = o.id and t.attempts = o.attempt and t.state = 'succeeded'
+    where s.id = t.schedule_id and s.state <> 'ended'`,
+};
+
+/** What such a schedule made ahead and nobody began. Its row is locked by the statement before, so that no claim of it is under way. */
+const cancelAhead = {
+  name: "settle_cancel_ahead",
+  text: `with ahead as (
+      select a.id from unnest($1::uuid[], $2::int[]) as o (id, attempt)
+      join lapse.tasks t on t.id = o.id and t.attempts = o.attempt and t.state = 'succeeded'
+      join lapse.tasks a on a.schedule_id = t.schedule_id and a.occurrence_at is not null and a.attempts = 0
+        and a.state in ('scheduled', 'paused')
+      order by a.id
+      for update of a
+    )
+    update lapse.tasks t set
+      state = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true, held = false,
+      updated_at = clock_timestamp(), version = t.version + 1
+    from ahead
+    where t.id = ahead.id and t.state in ('scheduled', 'paused') and t.attempts = 0`,
+};
+
+function endingStatements(settlings: readonly Settling[]): BoundStatement[] {
+  const ending = settlings.filter(({ settlement }) => settlement.endsSchedule);
+  if (ending.length === 0) return [];
+  const values = [ending.map(({ task }) => task.id), ending.map(({ task }) => task.attempt)];
+  return [bind(endSchedules, values), bind(cancelAhead, values)];
+}
+
 export function settleStatements(settlings: readonly Settling[]): BoundStatement[] {
   const ids = settlings.map(({ task }) => task.id);
   const attempts = settlings.map(({ task }) => task.attempt);
@@ -113,6 +148,7 @@ export function settleStatements(settlings: readonly Settling[]): BoundStatement
       settlings.map(({ settlement }) => settlement.confirmStands),
     ]),
     bind(plantTombstones, [ids]),
+    ...endingStatements(settlings),
   ];
 }
 

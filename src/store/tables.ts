@@ -5,12 +5,16 @@ import type { EventType } from "../task/event.ts";
 import type { QueueDefaults } from "../task/queue.ts";
 import type { Scope } from "../task/scope.ts";
 import type { AttemptOutcome, Delivery, HttpMethod, RetryPolicy, TaskState } from "../task/task.ts";
+import type { Trigger } from "../trigger/trigger.ts";
+import type { ScheduleState } from "./schedule.ts";
 
 /** Read as ms since the epoch, written as an ISO 8601 text or by SQL. */
 type Instant = ColumnType<number, string, string>;
 type NullableInstant = ColumnType<number | null, string | null | undefined, string | null>;
 /** Read as a value, written as JSON text. */
 type Json<T> = ColumnType<T, string | undefined, string>;
+type RequiredJson<T> = ColumnType<T, string, string>;
+type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>;
 type Labels = Readonly<Record<string, string>>;
 
 export interface QueueTable {
@@ -65,6 +69,42 @@ export interface TaskTable {
   confirm_refused: Generated<boolean>;
   tombstone_until: NullableInstant;
   held: Generated<boolean>;
+  version: Generated<number>;
+  occurrence_at: NullableInstant;
+}
+
+export interface ScheduleTable {
+  id: string;
+  name: string;
+  state: Generated<ScheduleState>;
+  trigger: RequiredJson<Trigger>;
+  coalesce: Generated<boolean>;
+  max_instances: Generated<number>;
+  jitter_ms: number | null;
+  queue: string;
+  key: string | null;
+  url: string;
+  method: Generated<HttpMethod>;
+  headers: Json<Labels>;
+  payload: string | null;
+  body: string | null;
+  content_type: string | null;
+  timeout_ms: number | null;
+  retry: NullableJson<RetryPolicy>;
+  misfire_grace_ms: number | null;
+  misfire_grace_given: Generated<boolean>;
+  delivery: Generated<Delivery>;
+  max_reschedules: number | null;
+  labels: Json<Labels>;
+  traceparent: string | null;
+  next_occurrence_at: NullableInstant;
+  last_occurrence_at: NullableInstant;
+  look_at: NullableInstant;
+  tz_version: string;
+  error: string | null;
+  request_hash: string | null;
+  created_at: Instant;
+  updated_at: Instant;
   version: Generated<number>;
 }
 
@@ -194,6 +234,7 @@ export interface Tables {
   "lapse.queues": QueueTable;
   "lapse.new_queues": NewQueueTable;
   "lapse.tasks": TaskTable;
+  "lapse.schedules": ScheduleTable;
   "lapse.attempts": AttemptTable;
   "lapse.dispatchers": DispatcherTable;
   "lapse.shares": ShareTable;

@@ -5,6 +5,7 @@ import { expect } from "vitest";
 import type { ReceivedRequest, ReceiverAnswer } from "../support/receiver.ts";
 import { type Answered, type Caller, isWorthRepeating } from "./caller.ts";
 import { inTransaction, rowsOf } from "./held.ts";
+import { hostNow } from "./host-clock.ts";
 import { sleepUntil, until } from "./until.ts";
 import type { World } from "./world.ts";
 
@@ -48,6 +49,7 @@ export async function useIntake({ caller, receiver }: World, queue: string): Pro
     replace(accept),
     cancelTwice(caller, queue, accept),
     cancelBefore(caller, queue, accept),
+    defineSchedule(caller, { url: receiver.url, queue }),
   ]);
 }
 
@@ -71,6 +73,15 @@ async function cancelBefore(caller: Caller, queue: string, accept: Accept): Prom
   expect((await accept({ key: "gone" })).task?.state).toBe("cancelled");
 }
 
+/** The very same request again, after an answer that was lost, is the first one's. */
+async function defineSchedule(caller: Caller, { url, queue }: { url: string; queue: string }): Promise<void> {
+  const schedule = { name: queue, url, queue, trigger: { type: "interval", every: "1h" } };
+  const made = await insist(() => caller.call("POST", "/v1/schedules", schedule));
+  const { id } = JSON.parse(made.body) as { id: string };
+  const paused = await insist(() => caller.call("POST", `/v1/schedules/${id}/pause`));
+  expect([[200, 201].includes(made.status ?? 0), paused.status]).toEqual([true, 200]);
+}
+
 /**
  * Tasks that are fired, retried, missed, locked when they fall due, and won by a claim whose answer is lost. Resolves to those that were
  * held back by it.
@@ -86,6 +97,7 @@ export async function useDispatch(world: World, queue: string): Promise<string[]
     caller.accept({ ...task, url: `${receiver.url}/again` }),
     caller.accept({ ...task, delay: "1500ms" }),
     miss(caller, task),
+    ...(needsOccurrences(queue) ? [occur(world, queue)] : []),
   ]);
   return Promise.all(held);
 }
@@ -104,6 +116,31 @@ async function miss(caller: Caller, task: Readonly<Record<string, unknown>>): Pr
   };
   await until(hasFired, endMsMax, `${id} is missed, and fires when it is retried`);
 }
+
+/** Only at their own steps, so that the others are not kept waiting for processors. */
+function needsOccurrences(step: string): boolean {
+  return step.startsWith("schedule.") || step === "claim.judged";
+}
+
+/** A few occurrences: in the end each has one task, and there is no other. */
+async function occur({ caller, receiver, databaseUrl }: World, queue: string): Promise<void> {
+  const startAt = Math.ceil(hostNow()) + occurrenceMs;
+  const instants = Array.from({ length: occurrencesCount }, (_, i) => startAt + i * occurrenceMs);
+  const [from, to] = [startAt, instants.at(-1) ?? startAt].map((at) => new Date(at).toISOString());
+  const trigger = { type: "interval", every: `${occurrenceMs}ms`, startAt: from, endAt: to };
+  const schedule = { name: queue, queue, url: receiver.url, trigger, coalesce: false, maxInstances: 100 };
+  expect((await caller.call("POST", "/v1/schedules", schedule)).status).toBe(201);
+  await sleepUntil(instants.at(-1) ?? startAt);
+  const made = () => rowsOf<{ at: string }>(databaseUrl, occurrencesText(queue));
+  await until(async () => (await made()).length >= instants.length, endMsMax, `${queue} brings forth its tasks`);
+  expect((await made()).map(({ at }) => Number(at))).toEqual(instants);
+}
+
+const occurrenceMs = 1_000;
+const occurrencesCount = 4;
+const occurrencesText = (queue: string): string =>
+  `select (extract(epoch from occurrence_at) * 1000)::bigint as at from lapse.tasks t join lapse.schedules s on s.id = t.schedule_id
+   where s.name = '${queue}' and occurrence_at is not null order by occurrence_at`;
 
 /** Holds a task's row while it falls due; then lets go, or claims it for a living dispatcher, which hears nothing of it. */
 async function lock(

@@ -23,10 +23,10 @@ const hangingCount = 4;
 /** As LAPSE_FAILPOINT takes it. */
 type Step = Failpoint | `${Failpoint}:${number}`;
 
-const ofApis: readonly Step[] = namesOf("accept", "cancel", "confirm", "index");
+const ofApis: readonly Step[] = namesOf("accept", "cancel", "confirm", "index", "define");
 /** With one of two that were claimed together begun, too. */
 const ofDispatchers: readonly Step[] = [
-  ...namesOf("claim", "fire", "settle", "heal", "fill"),
+  ...namesOf("claim", "fire", "settle", "heal", "fill", "schedule"),
   "claim.won:2",
   // A settle's flush: before its first statement, and in its midst.
   "flush.begun",

@@ -50,7 +50,8 @@ async function expectUntouched(): Promise<void> {
 }
 
 /** How a route of tasks is held to its queues; a route that stands in none of these is a fault. */
-const confinement: Readonly<Record<string, "by id" | "by key" | "bulk" | "list" | "create" | "stream">> = {
+type Held = "by id" | "by key" | "bulk" | "list" | "create" | "stream" | "schedule";
+const confinement: Readonly<Record<string, Held>> = {
   "POST /v1/tasks": "create",
   "POST /v1/tasks/batch": "create",
   "GET /v1/tasks": "list",
@@ -61,6 +62,10 @@ const confinement: Readonly<Record<string, "by id" | "by key" | "bulk" | "list" 
   "POST /v1/tasks/retry": "bulk",
   "GET /v1/tasks/by-key/{key}": "by key",
   "DELETE /v1/tasks/by-key/{key}": "by key",
+  // See flow-confinement-schedules.test.ts.
+  ...Object.fromEntries(
+    routes.filter(({ path }) => path.startsWith("/v1/schedules")).map((route) => [nameOf(route), "schedule" as const]),
+  ),
   ...Object.fromEntries(
     routes.filter(({ path }) => path.startsWith("/v1/tasks/{id}")).map((route) => [nameOf(route), "by id" as const]),
   ),

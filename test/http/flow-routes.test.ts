@@ -23,6 +23,9 @@ const get = (path: string) => (): Promise<ApiAnswer> => flow.api.get(path);
 const makeKey = (): Promise<ApiAnswer> => flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"] });
 const url = "https://shop.example/hooks";
 const subscribe = (): Promise<ApiAnswer> => flow.api.post("/v1/subscriptions", { url, types: ["schedule.ended"] });
+const trigger = { type: "interval", every: "1h" };
+const makeSchedule = (): Promise<ApiAnswer> => flow.api.post("/v1/schedules", { name: unique("name"), trigger, url });
+const schedulePath = async (): Promise<string> => `/v1/schedules/${(await makeSchedule()).as<{ id: string }>().id}`;
 
 /** By operationId: the status that is expected, and the call. */
 const calls: Readonly<Record<string, readonly [number, () => Promise<Pick<ApiAnswer, "status">>]>> = {
@@ -67,6 +70,15 @@ const calls: Readonly<Record<string, readonly [number, () => Promise<Pick<ApiAns
     200,
     async () => flow.api.post("/v1/tasks/retry", { ids: [await idIn("failed"), await idIn("paused")] }),
   ],
+  createSchedule: [201, () => makeSchedule()],
+  listSchedules: [200, get("/v1/schedules?limit=1")],
+  previewTrigger: [200, () => flow.api.post("/v1/schedules/preview", { trigger })],
+  getSchedule: [200, async () => flow.api.get(await schedulePath())],
+  changeSchedule: [200, async () => flow.api.patch(await schedulePath(), { maxInstances: 2 }, { "if-match": '"1"' })],
+  deleteSchedule: [204, async () => flow.api.delete(await schedulePath())],
+  pauseSchedule: [200, async () => flow.api.post(`${await schedulePath()}/pause`)],
+  resumeSchedule: [200, async () => flow.api.post(`${await schedulePath()}/resume`)],
+  runSchedule: [201, async () => flow.api.post(`${await schedulePath()}/run`)],
   createApiKey: [201, () => makeKey()],
   listApiKeys: [200, get("/v1/api-keys")],
   revokeApiKey: [204, async () => flow.api.delete(`/v1/api-keys/${(await makeKey()).as<{ id: string }>().id}`)],

@@ -3,6 +3,7 @@
 
 import type { ApiParts } from "../../src/http/parts.ts";
 import type { AcceptOutcome } from "../../src/intake/outcomes.ts";
+import type { Schedule } from "../../src/store/schedule.ts";
 import type { ApiKey } from "../../src/store/api-keys.ts";
 import { withDefaults } from "../../src/intake/defaults.ts";
 import type { Subscription } from "../../src/store/subscriptions.ts";
@@ -72,6 +73,34 @@ export const knownTask: Task = {
   lastAttempt: null,
 };
 
+export const knownSchedule: Schedule = {
+  id: knownId,
+  name: "nightly-report",
+  state: "active",
+  trigger: { type: "interval", everyMs: 60_000, startAt: nowMs, endAt: null, timezone: "UTC" },
+  nextOccurrenceAt: nowMs + 60_000,
+  previousOccurrenceAt: nowMs,
+  coalesce: true,
+  maxInstances: 1,
+  jitterMs: null,
+  queue: "default",
+  key: null,
+  url: knownTask.url,
+  method: "POST",
+  headers: {},
+  body: { kind: "none" },
+  timeoutMs: null,
+  retry: null,
+  misfireGraceMs: undefined,
+  delivery: "at-least-once",
+  maxReschedules: null,
+  labels: {},
+  error: null,
+  createdAt: nowMs,
+  updatedAt: nowMs,
+  version: 1,
+};
+
 /** The task that would come of a new one, as far as an answer shows it. */
 export function taskOf(request: TaskRequest): Task {
   const task = withDefaults(request, {});
@@ -111,6 +140,21 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
       readByKey: async (_queue, key) => (key === knownKey ? knownTask : null),
       list: async () => ({ items: [knownTask], next: null }),
       attempts: async ({ id }) => (id === knownId ? [] : null),
+    },
+    schedules: {
+      create: async () => ({ kind: "created", schedule: knownSchedule }),
+      createOnce: async (_schedule, _options, render) => ({
+        kind: "answered",
+        answer: render({ kind: "created", schedule: knownSchedule }),
+        replayed: false,
+      }),
+      read: async ({ id }) => (id === knownId ? knownSchedule : null),
+      list: async () => ({ items: [knownSchedule], next: null }),
+      change: async () => ({ kind: "done", schedule: knownSchedule }),
+      pause: async () => ({ kind: "done", schedule: knownSchedule }),
+      resume: async () => ({ kind: "done", schedule: knownSchedule }),
+      remove: async ({ id }) => id === knownId,
+      run: async () => knownTask,
     },
     audit: async () => ({ balanced: true, queues: [], overdueCount: 0, overdue: [] }),
     readiness: async () => ({ ready: true, degraded: false, checks: { postgres: "ok" } }),

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import "zod-openapi";
+import { scheduleStates } from "../../store/schedule.ts";
 import { attemptOutcomes, httpMethods, taskStates } from "../../task/task.ts";
 
 export const instantAnswer = z
@@ -30,6 +31,17 @@ export const attemptAnswer = z
   })
   .meta({ id: "Attempt" });
 
+const retryAnswer = z
+  .strictObject({
+    maxAttempts: count,
+    backoff: z.enum(["exponential", "fixed"]),
+    minDelay: duration,
+    maxDelay: duration,
+    factor: z.number(),
+    jitter: z.number(),
+  })
+  .meta({ id: "Retry" });
+
 export const taskAnswer = z
   .strictObject({
     id: z.string().meta({ override: { type: "string", format: "uuid" } }),
@@ -48,16 +60,7 @@ export const taskAnswer = z
     body: z.string().optional().meta({ description: "Where the task has a raw body in place of a payload." }),
     contentType: z.string().optional().meta({ description: "Of `body`." }),
     timeout: duration,
-    retry: z
-      .strictObject({
-        maxAttempts: count,
-        backoff: z.enum(["exponential", "fixed"]),
-        minDelay: duration,
-        maxDelay: duration,
-        factor: z.number(),
-        jitter: z.number(),
-      })
-      .meta({ id: "Retry" }),
+    retry: retryAnswer,
     misfireGrace: duration.nullable(),
     delivery: z.enum(["at-least-once", "at-most-once"]),
     maxReschedules: count.nullable(),
@@ -78,6 +81,51 @@ export const taskPageAnswer = z
   .meta({ id: "TaskPage" });
 
 export const attemptsAnswer = z.strictObject({ items: z.array(attemptAnswer) }).meta({ id: "Attempts" });
+
+const { url, method, headers, payload, body, contentType, delivery, maxReschedules, labels } = taskAnswer.shape;
+
+export const scheduleAnswer = z
+  .strictObject({
+    id: z.string().meta({ override: { type: "string", format: "uuid" } }),
+    name: z.string(),
+    state: z.enum(scheduleStates).meta({ description: "`ended`: no occurrence follows, or its receiver ended it." }),
+    trigger: z
+      .looseObject({ type: z.enum(["cron", "interval", "date"]) })
+      .meta({ description: "As it was given, with its defaults; times in UTC." }),
+    nextOccurrenceAt: instantAnswer.nullable().meta({ description: "Null where it is not active." }),
+    previousOccurrenceAt: instantAnswer.nullable(),
+    coalesce: z.boolean(),
+    maxInstances: count,
+    jitter: duration.nullable(),
+    queue: z.string(),
+    key: z.string().nullable(),
+    url,
+    method,
+    headers,
+    payload,
+    body,
+    contentType,
+    timeout: duration.nullable().meta({ description: "Null: the queue's." }),
+    retry: retryAnswer.nullable().meta({ description: "Null: the queue's." }),
+    misfireGrace: duration.nullable(),
+    delivery,
+    maxReschedules,
+    labels,
+    error: z.string().nullable().meta({ description: "Why it was ended by Lapse: it could bring forth no task." }),
+    createdAt: instantAnswer,
+    updatedAt: instantAnswer,
+    version: count.meta({ description: "For `If-Match`." }),
+  })
+  .meta({ id: "Schedule" });
+
+export const schedulePageAnswer = z
+  .strictObject({
+    items: z.array(scheduleAnswer),
+    nextCursor: z.string().nullable().meta({ description: "Null on the last page." }),
+  })
+  .meta({ id: "SchedulePage" });
+
+export const previewAnswer = z.strictObject({ occurrences: z.array(instantAnswer) }).meta({ id: "Occurrences" });
 
 export const problemAnswerBody = z
   .looseObject({

@@ -127,7 +127,7 @@ function queryTime(description: string) {
     .meta({ description, override: { type: "string" }, example: "2026-11-21T10:30:00Z" });
 }
 
-const pageLimit = z
+export const pageLimit = z
   .string()
   .refine((text) => /^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= limits.pageCountMax, {
     error: `must be a whole number from 1 to ${limits.pageCountMax}`,

@@ -127,30 +127,39 @@ function definitionFields(rules: TaskRules) {
   };
 }
 
+/** What a new task has, and so has a schedule, but for when it is due and what a conflict means. */
+export function newTaskFields(rules: TaskRules) {
+  const { dueAt: _dueAt, delay: _delay, timezone: _timezone, ...fields } = definitionFields(rules);
+  return {
+    ...fields,
+    queue: taskQueueName.default("default"),
+    key: taskKey.nullable().default(null).meta({ description: "Unique among the live tasks of the queue." }),
+    method: z.enum(httpMethods).default("POST"),
+    headers: fields.headers.default({}),
+    timeout: defaultedFields.timeout.optional(),
+    retry: defaultedFields.retry.optional(),
+    misfireGrace: defaultedFields.misfireGrace.nullable().optional(),
+    delivery: z.enum(["at-least-once", "at-most-once"]).default("at-least-once").meta({
+      description: "`at-most-once`: only an attempt that never left is tried again.",
+    }),
+    maxReschedules: wholeNumber(0, limits.reschedulesMax).nullable().default(null).meta({
+      description: "How often the receiver may reschedule; one more ends the task `failed`.",
+    }),
+    labels: fields.labels.default({}),
+  };
+}
+
 /** The schemas of a task's fields; made once, with the rules that the sender brings. */
 export function createTaskSchemas(rules: TaskRules) {
   const fields = definitionFields(rules);
   const newTask = z
     .strictObject({
       ...fields,
-      queue: taskQueueName.default("default"),
-      key: taskKey.nullable().default(null).meta({ description: "Unique among the live tasks of the queue." }),
+      ...newTaskFields(rules),
       onConflict: z.enum(["reject", "keep", "replace"]).default("reject").meta({
         description:
           "What a live task with the same key means. `reject`: 409, but the very same request again is 200 with the first task. `keep`: 200 with the task that stands. `replace`: the standing task takes the new definition and due time; a running one is refused.",
       }),
-      method: z.enum(httpMethods).default("POST"),
-      headers: fields.headers.default({}),
-      timeout: defaultedFields.timeout.optional(),
-      retry: defaultedFields.retry.optional(),
-      misfireGrace: defaultedFields.misfireGrace.nullable().optional(),
-      delivery: z.enum(["at-least-once", "at-most-once"]).default("at-least-once").meta({
-        description: "`at-most-once`: only an attempt that never left is tried again.",
-      }),
-      maxReschedules: wholeNumber(0, limits.reschedulesMax).nullable().default(null).meta({
-        description: "How often the receiver may reschedule; one more ends the task `failed`.",
-      }),
-      labels: fields.labels.default({}),
     })
     .superRefine((input, context) => acrossFields(input, context, rules), evenWithFaults)
     .meta({
@@ -192,12 +201,21 @@ interface AcrossInput {
   readonly contentType?: unknown;
 }
 
+type BodyInput = Pick<AcrossInput, "payload" | "body" | "contentType">;
+
 /** What no field can see alone. */
 function acrossFields(input: AcrossInput, context: z.core.$RefinementCtx, rules: TaskRules): void {
   const fault = (field: keyof AcrossInput, message: string) =>
     context.addIssue({ code: "custom", path: [field], message });
   if (input.dueAt !== undefined && input.delay !== undefined) fault("delay", "must not be given together with dueAt");
   checkDueAt(input, fault, rules);
+  acrossBody(input, context);
+}
+
+/** A payload, or a raw body with its type, or neither. */
+export function acrossBody(input: BodyInput, context: z.core.$RefinementCtx): void {
+  const fault = (field: keyof BodyInput, message: string) =>
+    context.addIssue({ code: "custom", path: [field], message });
   if (input.payload !== undefined && input.body !== undefined) fault("body", "must not be given together with payload");
   if (input.body !== undefined && input.contentType === undefined) fault("contentType", "is required with body");
   if (input.body === undefined && input.contentType !== undefined) fault("contentType", "is allowed only with body");

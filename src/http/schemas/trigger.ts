@@ -88,7 +88,7 @@ const dateForm = z
 
 /** A trigger for a schedule: one with no occurrence in the 10 years from now is refused. */
 export function createTriggerField(rules: TriggerRules) {
-  return createPreviewTriggerField(rules)
+  return triggerForm(rules)
     .superRefine((trigger, context) => {
       const fault = reachFault(trigger, rules.clock.now());
       if (fault !== null) context.addIssue({ code: "custom", message: fault });
@@ -98,12 +98,15 @@ export function createTriggerField(rules: TriggerRules) {
 
 /** A trigger as such; whether it occurs soon enough, `reachFault` says. */
 export function createPreviewTriggerField(rules: TriggerRules) {
+  return triggerForm(rules).meta({ id: "Trigger" });
+}
+
+function triggerForm(rules: TriggerRules) {
   return z
     .discriminatedUnion("type", [cronForm, intervalForm, dateForm], {
       error: (issue) => (issue.code === "invalid_union" ? 'must be "cron" or "interval" or "date"' : undefined),
     })
-    .transform((input): Trigger => read(input, Math.ceil(rules.clock.now())))
-    .meta({ id: "Trigger" });
+    .transform((input): Trigger => read(input, Math.ceil(rules.clock.now())));
 }
 
 /** What is wrong with a trigger whose next occurrence is too far off, or null. */
@@ -122,7 +125,13 @@ function read(input: Form, now: number): Trigger {
   const startAt = input.startAt === null ? null : instantOf(input.startAt, timezone);
   const endAt = input.endAt === null ? null : instantOf(input.endAt, timezone);
   if (input.type === "interval")
-    return { type: "interval", everyMs: input.every, startAt: startAt ?? now + input.every, endAt, timezone };
+    return {
+      type: "interval",
+      everyMs: input.every,
+      startAt: startAt ?? Math.ceil(now) + input.every,
+      endAt,
+      timezone,
+    };
   const { gap, overlap } = input;
   const choices = { ...(gap === undefined ? {} : { gap }), ...(overlap === undefined ? {} : { overlap }) };
   return { type: "cron", ...sourceOf(input), ...choices, timezone, startAt, endAt };

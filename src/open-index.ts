@@ -1,0 +1,58 @@
+// Owns how the due index is opened, and what shares its connection to Redis.
+
+import { randomBytes } from "node:crypto";
+import type { DueIndex } from "./due-index/due-index.ts";
+import { PostgresIndex } from "./due-index/postgres-index.ts";
+import { RedisConnection } from "./due-index/redis-connection.ts";
+import { RedisIndex, wakeChannel } from "./due-index/redis-index.ts";
+import { SwitchingIndex } from "./due-index/switching-index.ts";
+import type { RateLimiterParts, RunScript } from "./rate-limit/rate-limiter.ts";
+import type { Log } from "./runtime/log.ts";
+import type { Metrics } from "./runtime/metrics.ts";
+import type { Servers } from "./servers.ts";
+import type { Database } from "./store/database.ts";
+import { readDue } from "./store/due.ts";
+import { readSetting } from "./store/settings.ts";
+
+const installationBytes = 4;
+
+interface IndexParts {
+  readonly servers: Servers;
+  readonly database: Database;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly wakes: { onWake(queue: string, at: number): void };
+}
+
+export interface OpenIndex {
+  readonly index: DueIndex;
+  readonly redisIndex: SwitchingIndex | null;
+  /** For the rate limit, on the same connection. */
+  readonly scripts: RateLimiterParts["redis"];
+  readonly closeIndex: () => void;
+}
+
+/** Opens the due index: Redis where there is one, with Postgres in its stead; else Postgres alone. */
+export async function openIndex({ servers, database, log, metrics, wakes }: IndexParts): Promise<OpenIndex> {
+  const postgres = new PostgresIndex({ readDue: (queue, limit) => readDue(database, queue, limit) });
+  if (servers.redisUrls === null) {
+    return { index: postgres, redisIndex: null, scripts: null, closeIndex: () => undefined };
+  }
+  const installation = await readSetting(database, "installation", () =>
+    randomBytes(installationBytes).toString("hex"),
+  );
+  const prefix = `lapse:${installation}:`;
+  const connection = await RedisConnection.open({
+    urls: servers.redisUrls,
+    log,
+    channel: wakeChannel(prefix),
+    onWake: (message) => {
+      const space = message.indexOf(" ");
+      wakes.onWake(message.slice(space + 1), Number(message.slice(0, space)));
+    },
+  });
+  const redisIndex = new SwitchingIndex({ redis: new RedisIndex(connection, prefix), postgres, log, metrics });
+  const run: RunScript = (script, key, args) =>
+    connection.call((client) => client.eval(script, { keys: [key], arguments: args }));
+  return { index: redisIndex, redisIndex, scripts: { run, prefix }, closeIndex: () => connection.close() };
+}
