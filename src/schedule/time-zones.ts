@@ -1,6 +1,5 @@
 // Owns taking up a change of the time-zone database: what an older one reckoned is reckoned again, and only where it differs changed.
 
-import type { Clock } from "../runtime/clock.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { type Reckoned, lockReckonedBefore, readAhead, reckonAnew } from "../store/time-zones.ts";
 import type { ScheduleRow } from "../store/schedule-rows.ts";
@@ -10,7 +9,6 @@ const schedulesPerBatchMax = 200;
 
 interface TimeZoneParts {
   readonly database: Database;
-  readonly clock: Clock;
   /** Of this process. */
   readonly tzVersion: string;
 }

@@ -1,0 +1,264 @@
+// Owns the facts about the producer on a real database: one task an occurrence whoever makes it, what it sets aside, and what it reads.
+
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { v7 as uuidv7 } from "uuid";
+import { Clock } from "../../src/runtime/clock.ts";
+import { createLog } from "../../src/runtime/log.ts";
+import { Metrics } from "../../src/runtime/metrics.ts";
+import { Producer } from "../../src/schedule/producer.ts";
+import { takeUpTimeZones } from "../../src/schedule/time-zones.ts";
+import { readTime } from "../../src/store/due.ts";
+import { claim } from "../../src/store/claims.ts";
+import { claimOccurrences } from "../../src/store/occurrence-claims.ts";
+import { readLooks, readNextLookMs } from "../../src/store/occurrences.ts";
+import { openStore, until } from "../store/store.ts";
+
+const store = await openStore();
+const { database } = store;
+const clock = new Clock();
+const secondMs = 1_000;
+const tz = "2026a";
+
+beforeAll(() => clock.settle(() => readTime(database)));
+afterAll(() => store.close());
+
+function produce(random = Math.random, tzVersion = tz): Producer {
+  const parts = { database, clock, random, log: createLog("silent"), metrics: new Metrics(), tzVersion };
+  const producer = new Producer({ ...parts, onMade: () => undefined });
+  producer.start();
+  onTestFinished(() => producer.stop());
+  return producer;
+}
+
+/** An active schedule of every second, whose next occurrence was `lateMs` ago. */
+async function schedule(columns: Readonly<Record<string, unknown>> = {}, lateMs = 0): Promise<string> {
+  const id = uuidv7();
+  const next = Math.floor(clock.now() / secondMs) * secondMs - lateMs;
+  const trigger = { type: "interval", everyMs: secondMs, startAt: next - 86_400_000, endAt: null, timezone: "UTC" };
+  const row = {
+    id,
+    name: id,
+    trigger: JSON.stringify(trigger),
+    queue: "default",
+    url: "https://shop.example/hooks",
+    tz_version: tz,
+    next_occurrence_at: new Date(next).toISOString(),
+    look_at: new Date(next - 15_000).toISOString(),
+    created_at: new Date().toISOString(),
+    updated_at: new Date().toISOString(),
+    max_instances: 1_000_000,
+    ...columns,
+  };
+  const names = Object.keys(row);
+  await store.query(
+    `insert into lapse.schedules (${names.join(", ")}) values (${names.map((_, i) => `$${i + 1}`).join(", ")})`,
+    Object.values(row),
+  );
+  return id;
+}
+
+interface Made {
+  readonly id: string;
+  readonly at: number;
+  readonly late: number;
+  readonly state: string;
+}
+
+const tasksOf = (id: string): Promise<Made[]> =>
+  store.query<Made>(
+    `select id, (extract(epoch from occurrence_at) * 1000)::float8 as at, state,
+       (extract(epoch from due_at - occurrence_at) * 1000)::float8 as late
+     from lapse.tasks where schedule_id = $1 order by occurrence_at`,
+    [id],
+  );
+const standing = async (id: string) => {
+  const rows = await store.query<{ state: string; error: string | null; tz_version: string; next: Date | null }>(
+    "select state, error, tz_version, next_occurrence_at as next from lapse.schedules where id = $1",
+    [id],
+  );
+  return rows[0];
+};
+const end = (id: string) => store.query("delete from lapse.schedules where id = $1", [id]);
+
+test("three producers together make one task an occurrence, and skip none", async () => {
+  const ids = await Promise.all(Array.from({ length: 30 }, () => schedule()));
+  for (let i = 0; i < 3; i += 1) produce();
+  for (const id of ids) {
+    const tasks = await until(
+      () => tasksOf(id),
+      (made) => made.length >= 30,
+    );
+    const first = tasks[0]?.at ?? 0;
+    expect(tasks.map(({ at }) => at)).toEqual(tasks.map((_, i) => first + i * secondMs));
+    await end(id);
+  }
+});
+
+test("the index is a second wall: an occurrence has no second task, but for one that was cancelled", async () => {
+  const id = uuidv7();
+  const at = new Date(0).toISOString();
+  const row = { schedule_id: id, occurrence_at: at };
+  await store.insert({ ...row, state: "cancelled" });
+  await store.insert({ ...row, state: "succeeded" });
+  await expect(store.insert(row)).rejects.toMatchObject({ constraint: "tasks_occurrence" });
+});
+
+test("of occurrences missed while nobody dispatched the latest becomes a task, or each", async () => {
+  const [coalesced, each] = [await schedule({}, 60 * secondMs), await schedule({ coalesce: false }, 60 * secondMs)];
+  produce();
+  const made = async (id: string) => {
+    const tasks = await until(
+      () => tasksOf(id),
+      (all) => all.length >= 30,
+    );
+    return tasks.filter(({ at }) => at <= clock.now() - 5 * secondMs).length;
+  };
+  expect(await made(coalesced)).toBe(0);
+  expect(await made(each)).toBeGreaterThanOrEqual(55);
+  await Promise.all([coalesced, each].map(end));
+});
+
+test("jitter moves due times, by chance and within a second, and never adds up", async () => {
+  const id = await schedule({ jitter_ms: 3_600_000 });
+  produce();
+  const tasks = await until(
+    () => tasksOf(id),
+    (all) => all.length >= 30,
+  );
+  expect(tasks.every(({ late }) => late >= 0 && late < secondMs)).toBe(true);
+  expect(new Set(tasks.map(({ late }) => late)).size).toBeGreaterThan(10);
+  expect(tasks.every(({ at }) => at % secondMs === 0)).toBe(true);
+  await end(id);
+});
+
+test("a schedule that can bring forth nothing is set aside with a reason, and blocks no other", async () => {
+  const damaged = [
+    await schedule({ trigger: JSON.stringify({ type: "never" }) }),
+    await schedule({ trigger: JSON.stringify({ type: "interval", everyMs: 0, startAt: 0, endAt: null }) }),
+    await schedule({ trigger: "null" }),
+    await schedule({ retry: "7", method: "x", timeout_ms: null, queue: "odd" }),
+  ];
+  await store.query(`insert into lapse.queues (name, defaults) values ('odd', '{"timeoutMs":"soon"}')`);
+  const well = await schedule();
+  produce();
+  await until(
+    () => tasksOf(well),
+    (all) => all.length >= 30,
+  );
+  for (const id of damaged) {
+    const row = await until(
+      () => standing(id),
+      (one) => one?.state === "ended",
+    );
+    expect(row?.error).toMatch(/^The schedule can bring forth no task: /);
+    expect(await tasksOf(id)).toEqual([]);
+  }
+  await end(well);
+});
+
+test("a schedule that somebody holds is made once they let go, and holds up no other", async () => {
+  const [held, free] = [await schedule(), await schedule()];
+  const stranger = await store.stranger();
+  await stranger.query("begin");
+  await stranger.query("select from lapse.schedules where id = $1 for update", [held]);
+  produce();
+  await until(
+    () => tasksOf(free),
+    (all) => all.length >= 30,
+  );
+  expect(await tasksOf(held)).toEqual([]);
+  await stranger.query("rollback");
+  await until(
+    () => tasksOf(held),
+    (all) => all.length >= 30,
+  );
+  await Promise.all([held, free].map(end));
+});
+
+test("what an older time-zone database reckoned is reckoned anew, and a newer one left alone", async () => {
+  const at = Date.now() + 86_400_000;
+  const trigger = JSON.stringify({ type: "date", at, timezone: "UTC" });
+  const wrong = { trigger, next_occurrence_at: new Date(at - 3_600_000).toISOString() };
+  const lookAt = { look_at: new Date(at - 3_615_000).toISOString() };
+  const older = await schedule({ ...wrong, ...lookAt, tz_version: "2025b" });
+  const newer = await schedule({ ...wrong, ...lookAt, tz_version: "2026b" });
+  await takeUpTimeZones({ database, tzVersion: tz });
+  expect(await standing(older)).toMatchObject({ tz_version: tz, next: new Date(at) });
+  expect(await standing(newer)).toMatchObject({ tz_version: "2026b", next: new Date(at - 3_600_000) });
+  await Promise.all([older, newer].map(end));
+});
+
+test("what an older time-zone database made ahead is cancelled where it is no occurrence any more", async () => {
+  const at = Date.now() + 20_000;
+  const trigger = JSON.stringify({ type: "date", at, timezone: "UTC" });
+  const id = await schedule({ trigger, next_occurrence_at: null, tz_version: "2025b" });
+  const stale = { schedule_id: id, occurrence_at: new Date(at - 5_000).toISOString(), dueInMs: 15_000 };
+  const task = await store.insert(stale);
+  await takeUpTimeZones({ database, tzVersion: tz });
+  expect((await store.read(task)).state).toBe("cancelled");
+  expect(await standing(id)).toMatchObject({ next: new Date(at) });
+  await end(id);
+});
+
+test("100,000 schedules that wait are not looked at", async () => {
+  await store.query(`
+    insert into lapse.schedules (id, name, trigger, queue, url, tz_version, next_occurrence_at, look_at, created_at, updated_at)
+    select gen_random_uuid(), 'waiting-' || i, '{}', 'default', 'http://shop.example', '${tz}',
+      now() + interval '1 day' + i * interval '1 second', now() + interval '1 day' + i * interval '1 second', now(), now()
+    from generate_series(1, 100000) as i`);
+  await store.query("analyze lapse.schedules");
+  const id = await schedule();
+  const scanned = async (): Promise<number> => {
+    const [row] = await store.query<{ count: number }>(
+      `select (seq_tup_read + idx_tup_fetch)::int as count from pg_stat_user_tables where relname = 'schedules'`,
+    );
+    return row?.count ?? 0;
+  };
+  const client = await store.stranger();
+  const explain = async (text: string): Promise<string> =>
+    (await client.query<{ "QUERY PLAN": string }>(`explain ${text}`)).rows.map((row) => row["QUERY PLAN"]).join("\n");
+  const looks = `select look_at, id from lapse.schedules where state = 'active' and look_at <= statement_timestamp()
+    and (tz_version <= '${tz}' or look_at <= statement_timestamp() - interval '10 s') order by look_at, id limit 100`;
+  expect(await explain(looks)).toMatch(/^Limit.*\n\s+->\s+Index (Only )?Scan using schedules_look/);
+  const before = await scanned();
+  const found = await database.query((connection) => readLooks(connection, { after: null, limit: 100, tzVersion: tz }));
+  expect(found.map((look) => look.id)).toEqual([id]);
+  await database.query(readNextLookMs);
+  expect((await scanned()) - before).toBeLessThan(100);
+  await store.query("delete from lapse.schedules");
+});
+
+test("of two dispatchers that claim occurrences at once, only maxInstances pass, whatever they claim", async () => {
+  const [one, two] = [await store.dispatcher(), await store.dispatcher()];
+  for (let round = 0; round < 10; round += 1) {
+    const id = await schedule({ max_instances: 2, state: "paused", look_at: null, next_occurrence_at: null });
+    const made = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map((i) =>
+        store.insert({ schedule_id: id, occurrence_at: new Date(i * secondMs).toISOString() }),
+      ),
+    );
+    expect((await claim(database, one, made)).claimed).toEqual([]);
+    const request = { queue: "default", isRated: false };
+    const claims = await Promise.all([
+      claimOccurrences(database, { ...request, owner: one, ids: made.slice(0, 3) }),
+      claimOccurrences(database, { ...request, owner: two, ids: made.slice(3) }),
+    ]);
+    // One of them may have found the schedule locked, and looks again.
+    const again = await claimOccurrences(database, { ...request, owner: two, ids: made });
+    const claimed = [...claims, again].flatMap((each) => each.claimed.map((task) => task.id));
+    expect(claimed).toHaveLength(2);
+    const states = (await tasksOf(id)).map(({ state }) => state).toSorted();
+    expect(states).toEqual(["missed", "missed", "missed", "missed", "running", "running"]);
+  }
+});
+
+test("an instance that counts already is not held back from its own retry", async () => {
+  const owner = await store.dispatcher();
+  const id = await schedule({ state: "paused", look_at: null, next_occurrence_at: null });
+  await store.query("update lapse.schedules set max_instances = 1 where id = $1", [id]);
+  const begun = await store.insert({ schedule_id: id, occurrence_at: new Date(0).toISOString(), attempts: 1 });
+  const next = await store.insert({ schedule_id: id, occurrence_at: new Date(1_000).toISOString() });
+  expect((await claim(database, owner, [begun, next])).claimed.map((task) => task.id)).toEqual([begun]);
+  const judged = await claimOccurrences(database, { queue: "default", owner, ids: [next], isRated: false });
+  expect(judged).toMatchObject({ claimed: [], ended: [next], crowdedOutCount: 1 });
+});
