@@ -8,16 +8,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
 import { createLog } from "../../src/runtime/log.ts";
+import { measureStatements } from "./event-statements.ts";
 import { percentile, post, type Rig, startRig } from "./rig.ts";
 
 type Figure = Readonly<Record<string, unknown>>;
 
-const rounds = 5;
+const rounds = 7;
 const acceptConnections = 50;
-const acceptMs = 3_000;
-const drainTasks = 8_000;
+const acceptMs = 2_000;
+const drainTasks = 5_000;
 const batchTasks = 1_000;
-const drainLeadMs = 9_000;
+const drainLeadMs = 6_000;
 const arrivalTimeoutMs = 120_000;
 const pauseMs = 500;
 
@@ -35,6 +36,7 @@ export async function measureEvents(): Promise<Figure> {
   const dataDir = await mkdtemp(join(tmpdir(), "lapse-bench-events-"));
   const postgres = await startEmbeddedPostgres({ dataDir, log: createLog("warn") });
   const rig = await startRig({ DATABASE_URL: postgres.url, LAPSE_ALLOW_PRIVATE_TARGETS: "true" });
+  const statementMs = await measureStatements(postgres.url);
   const admin = new pg.Client({ connectionString: postgres.url });
   await admin.connect();
   try {
@@ -45,7 +47,7 @@ export async function measureEvents(): Promise<Figure> {
       const order = variants.map((_, i) => variants[(i + round) % variants.length] ?? "before");
       for (const variant of order) measured[variant].push(await measure(rig, { admin, variant }));
     }
-    return { rounds, ...figuresOf(measured) };
+    return { rounds, ...figuresOf(measured), statementMs };
   } finally {
     await admin.end();
     await rig.stop();

@@ -7,6 +7,8 @@ import type { StoredEvent } from "./tables.ts";
 
 /** How long events are kept, and recorded after the last listener has gone. */
 export const eventsKeptMs = 86_400_000;
+/** Removed this much later, so that whoever drops what is too old can count it. */
+const removedLaterMs = 600_000;
 /** A listener moves the end of the recording on when less is left than `eventsKeptMs`: by this. */
 const recordingStepMs = 3_600_000;
 /** Whoever begins to listen this soon after recording began waits, too, for the transactions that are older. */
@@ -85,12 +87,17 @@ export async function readNow(connection: Connection): Promise<EventPosition> {
   return { xid: Math.max(Number(row?.horizon), Number(row?.kept_after) + 1), id: 0, index: 0 };
 }
 
-/** Nothing after the place was removed or went unrecorded, and it is one of this database. */
+/** The place is less than a day old, nothing after it went unrecorded, and it is one of this database. */
 export async function isKept(connection: Connection, { xid, id }: EventPosition): Promise<boolean> {
   const read = await sql`
     select from lapse.event_recording
     where id = 1 and (kept_after_xid, kept_after_id) < (${String(xid)}::xid8, ${id}::bigint)
-      and ${String(xid)}::xid8 <= pg_snapshot_xmax(pg_current_snapshot())`.execute(connection);
+      and ${String(xid)}::xid8 <= pg_snapshot_xmax(pg_current_snapshot())
+      and not exists (
+        select from lapse.events
+        where xid = ${String(xid)}::xid8 and id = ${id}::bigint
+          and created_at < clock_timestamp() - ${eventsKeptMs} * interval '1 millisecond'
+      )`.execute(connection);
   return read.rows.length > 0;
 }
 
@@ -155,14 +162,14 @@ export function parsePosition(text: string): EventPosition | null {
   return index === undefined ? null : { xid: Number(xid), id: Number(id), index: Number(index) };
 }
 
-/** Removes the oldest rows as far as they are older than a day, at most `limit`; resolves to how many. */
+/** Removes the oldest rows as far as they are older than a day, and a little, at most `limit`; resolves to how many. */
 export async function removeOldEvents(connection: Connection, limit: number): Promise<number> {
   const removed = await sql<{ count: number }>`
     with oldest as (
       select xid, id, created_at from lapse.events order by xid, id limit ${limit} for update skip locked
     ), gone as (
       delete from lapse.events e using oldest o
-      where e.xid = o.xid and e.id = o.id and o.created_at < clock_timestamp() - ${eventsKeptMs} * interval '1 millisecond'
+      where e.xid = o.xid and e.id = o.id and o.created_at < clock_timestamp() - ${eventsKeptMs + removedLaterMs} * interval '1 millisecond'
       returning e.xid, e.id
     ), last as (
       select xid, id from gone order by xid desc, id desc limit 1

@@ -2,6 +2,11 @@
 
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { beginListening } from "../../src/events/recording.ts";
+import { createLog } from "../../src/runtime/log.ts";
+import { createOriginRecorder } from "../../src/dispatch/origin-events.ts";
+import { holdOverdue, rampOverdue } from "../../src/store/catch-up.ts";
+import { takeOver } from "../../src/store/owners.ts";
+import { until } from "../support/flow.ts";
 import { isKept, keepRecording, readEvents, readNow, recordEvents, removeOldEvents } from "../../src/store/events.ts";
 import { openStore } from "../store/store.ts";
 
@@ -104,6 +109,54 @@ describe("recording", () => {
     ]);
   });
 
+  test("tells of an attempt that was lost, and of the one that takes its place", async () => {
+    const after = await begin();
+    const [dead, owner] = [await store.dispatcher(), await store.dispatcher()];
+    const [goesOn, once] = await store.claimed(dead, {}, { delivery: "at-most-once" });
+    await store.share("default", dead, 2);
+    await store.query("update lapse.dispatchers set dead_at = clock_timestamp() where id = $1", [dead]);
+    await takeOver(database, dead, owner);
+    const types = (await read(after)).events
+      .slice(-4)
+      .map(({ type, taskId, data }) => [taskId, type, data["attempt"], data["outcome"]]);
+    expect(types).toEqual([
+      [goesOn?.id, "task.attempt-failed", 1, "lost"],
+      [goesOn?.id, "task.started", 2, null],
+      [once?.id, "task.attempt-failed", 1, "lost"],
+      [once?.id, "task.failed", 1, "lost"],
+    ]);
+  });
+
+  test("tells of what a start after a long stop holds back, and not of what it spreads", async () => {
+    const after = await begin();
+    const [old, recent] = [await store.insert({ dueInMs: -7_200_000 }), await store.insert({ dueInMs: -600_000 })];
+    await store.query("insert into lapse.heartbeat (beaten_at) values (now() - interval '2 hours')");
+    await holdOverdue(database, 3_600_000);
+    expect(await rampOverdue(database)).toBeGreaterThan(0);
+    const told = (await read(after)).events.filter(({ taskId }) => taskId === old || taskId === recent);
+    expect(told.map(({ type, taskId }) => [type, taskId])).toEqual([
+      ["task.created", old],
+      ["task.created", recent],
+      ["task.paused", old],
+    ]);
+    await store.query("delete from lapse.heartbeat");
+  });
+
+  test("tells of origins that are parked and resumed, in that order", async () => {
+    const after = await begin();
+    const record = createOriginRecorder(database, createLog("silent"));
+    record("https://shop.example", "parked");
+    record("https://shop.example", "resumed");
+    const events = await until(
+      async () => (await read(after)).events,
+      ({ length }) => length === 2,
+    );
+    expect(events.map(({ type, queue, data }) => [type, queue, data["origin"]])).toEqual([
+      ["origin.parked", null, "https://shop.example"],
+      ["origin.resumed", null, "https://shop.example"],
+    ]);
+  });
+
   test("cuts what one statement did into rows of 500 events", async () => {
     const after = await begin();
     await store.insertMany(1_001);
@@ -183,7 +236,7 @@ describe("passing on", () => {
 });
 
 describe("a place", () => {
-  test("is known until an event after it is removed, a day after it was written", async () => {
+  test("is known for a day; then it is removed, and none after it is known any more", async () => {
     const start = await begin();
     await store.insert();
     const { events } = await read(start);
@@ -195,6 +248,9 @@ describe("a place", () => {
     expect(await database.query((connection) => removeOldEvents(connection, rowsMax))).toBe(0);
     expect(await kept()).toBe(true);
     await store.query("update lapse.events set created_at = now() - interval '24 hours 1 second'");
+    expect(await kept()).toBe(false);
+    expect(await database.query((connection) => removeOldEvents(connection, rowsMax))).toBe(0);
+    await store.query("update lapse.events set created_at = now() - interval '24 hours 10 minutes 1 second'");
     expect(await database.query((connection) => removeOldEvents(connection, rowsMax))).toBe(2);
     expect(await kept()).toBe(false);
     const now = await database.query(readNow);

@@ -61,6 +61,19 @@ describe("a stream", () => {
     expect(problem).toMatchObject({ status: 422, errors: [{ path: "/type" }] });
   });
 
+  test("ends when its key is revoked", async () => {
+    const key = await flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"] });
+    const { id, secret } = key.as<{ id: string; secret: string }>();
+    const stream = await listen(second.url, { apiKey: secret });
+    await flow.api.delete(`/v1/api-keys/${id}`);
+    const isEnded = await until(
+      () => stream.isEnded,
+      (ended) => ended,
+    );
+    expect(isEnded).toBe(true);
+    await stream.close();
+  });
+
   test("answers HEAD without one", async () => {
     expect((await flow.api.call("HEAD", "/v1/events")).status).toBe(200);
   });
