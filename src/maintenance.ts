@@ -10,6 +10,7 @@ import { readTime } from "./store/due.ts";
 import { failureLevel } from "./store/errors.ts";
 import { removeOldEvents } from "./store/events.ts";
 import { removeOldAnswers } from "./store/idempotency.ts";
+import { removeOldActivity } from "./store/queue-stats.ts";
 import { foldTallies, pruneEnded, removeSpentTombstones } from "./store/retention.ts";
 
 const measureMs = 10_000;
@@ -73,6 +74,7 @@ export class Maintenance {
       await database.query((connection) => removeSpentTombstones(connection, removedMax)),
       await database.query((connection) => removeOldAnswers(connection, removedMax)),
       await database.query((connection) => removeOldEvents(connection, removedMax)),
+      await database.query((connection) => removeOldActivity(connection, removedMax)),
     ];
     if (monotonicMs() - this.#foldedAtMs >= foldMs) {
       await foldTallies(database, uuidv7());

@@ -16,12 +16,18 @@ import { readSetting } from "./store/settings.ts";
 
 const installationBytes = 4;
 
+/** What the index's channel tells: a task of the queue was entered, due at `at`; or the queue is to be looked at anew. */
+export interface Wakes {
+  onEntered: (queue: string, at: number) => void;
+  onQueueChanged: (queue: string) => void;
+}
+
 interface IndexParts {
   readonly servers: Servers;
   readonly database: Database;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly wakes: { onWake(queue: string, at: number): void };
+  readonly wakes: Wakes;
 }
 
 export interface OpenIndex {
@@ -48,7 +54,9 @@ export async function openIndex({ servers, database, log, metrics, wakes }: Inde
     channel: wakeChannel(prefix),
     onWake: (message) => {
       const space = message.indexOf(" ");
-      wakes.onWake(message.slice(space + 1), Number(message.slice(0, space)));
+      const [at, queue] = [Number(message.slice(0, space)), message.slice(space + 1)];
+      if (at === 0) wakes.onQueueChanged(queue);
+      else wakes.onEntered(queue, at);
     },
   });
   const redisIndex = new SwitchingIndex({ redis: new RedisIndex(connection, prefix), postgres, log, metrics });

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Config, PrivateTargets } from "./config.ts";
 import { isLoopback } from "./config/values.ts";
-import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Dispatcher, type DispatcherParts } from "./dispatch/dispatcher.ts";
 import type { DueEntry } from "./due-index/due-index.ts";
 import { EntryFeed } from "./due-index/entry-feed.ts";
 import { Events } from "./events/events.ts";
@@ -14,6 +14,7 @@ import type { ApiParts, Readiness } from "./http/parts.ts";
 import { type HttpServer, listen } from "./http/server.ts";
 import { ApiKeys } from "./intake/api-keys.ts";
 import { Intake } from "./intake/intake.ts";
+import { Queues } from "./intake/queues.ts";
 import { Schedules } from "./intake/schedules.ts";
 import { Maintenance } from "./maintenance.ts";
 import { RateLimiter } from "./rate-limit/rate-limiter.ts";
@@ -21,7 +22,7 @@ import { Clock, sleep } from "./runtime/clock.ts";
 import type { Log } from "./runtime/log.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { Producer } from "./schedule/producer.ts";
-import { type OpenIndex, openIndex } from "./open-index.ts";
+import { type OpenIndex, openIndex, type Wakes } from "./open-index.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { readAudit } from "./store/audit.ts";
 import { countHeld, holdOverdue, rampOverdue } from "./store/catch-up.ts";
@@ -75,33 +76,20 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   await holdBack(config, database, log);
 
   const secrets = await readSecrets(config, database);
-  const wakes = { onWake: (_queue: string, _at: number): void => undefined };
+  const wakes: Wakes = { onEntered: () => undefined, onQueueChanged: () => undefined };
   const { index, redisIndex, scripts, closeIndex } = await openIndex({ servers, database, log, metrics, wakes });
   const own = ownEndpoints(servers);
   const guard = new AddressGuard({ privateTargets: privateTargetsOf(config.privateTargets), nat64: config.nat64, own });
   const confirmTokens = createConfirmTokens(secrets.confirmKey);
   const sender = new Sender({ guard, signingKeys: secrets.signingKeys, confirmTokens, version });
 
-  const dispatcher =
-    config.role === "api"
-      ? null
-      : new Dispatcher({
-          database,
-          databaseUrl: servers.databaseUrl,
-          index,
-          redisIndex,
-          sender,
-          clock,
-          random: Math.random,
-          log,
-          metrics,
-          isSoleOwner: servers.isDatabaseOwned,
-          isApiElsewhere: config.role === "dispatcher",
-        });
-  wakes.onWake = (queue, at) => dispatcher?.hint(queue, at);
-  const feed = new EntryFeed({ index, now: () => clock.now(), onEntered: (queue, at) => dispatcher?.hint(queue, at) });
+  const dispatcherParts = { database, clock, log, metrics, index, redisIndex, sender };
+  const dispatcher = config.role === "api" ? null : openDispatcher(config, servers, dispatcherParts);
+  wakes.onEntered = (queue, at) => dispatcher?.hint(queue, at);
+  wakes.onQueueChanged = (queue) => dispatcher?.queueChanged(queue);
+  const feed = new EntryFeed({ index, now: () => clock.now(), ...wakes });
   const intakeParts = { database, queues: new KnownQueues(database), clock, signals: feed };
-  const intake = new Intake(intakeParts);
+  const [intake, queues] = [new Intake(intakeParts), new Queues(intakeParts)];
   const { schedules, producer } = makeScheduling(config.role, { ...intakeParts, feed, log, metrics });
   const common = { database, clock, log, isDispatching: dispatcher !== null };
   const events = new Events({ ...common, metrics, signals: feed });
@@ -109,7 +97,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
 
   let isStopping = false;
   const readiness = () => readReadiness(database, { redisIndex, isStopping });
-  const calls = { intake, schedules, events: events.feed, subscriptions: events.subscriptions };
+  const calls = { intake, queues, schedules, events: events.feed, subscriptions: events.subscriptions };
   const given = { ...calls, metrics, clock, log, readiness, config, database, scripts, secrets, confirmTokens, guard };
   const server = await listen(createApp(apiParts(given)), config);
   own.add(server.url, httpPort);
@@ -148,6 +136,19 @@ function makeScheduling(role: Config["role"], { feed, log, metrics, ...parts }: 
   return { producer, schedules: new Schedules({ ...parts, tzVersion, onChanged: () => producer?.wake() }) };
 }
 
+type OpenedParts = "database" | "clock" | "log" | "metrics" | "index" | "redisIndex" | "sender";
+
+function openDispatcher({ role }: Config, servers: Servers, parts: Pick<DispatcherParts, OpenedParts>): Dispatcher {
+  const { databaseUrl, isDatabaseOwned: isSoleOwner } = servers;
+  return new Dispatcher({
+    ...parts,
+    databaseUrl,
+    isSoleOwner,
+    random: Math.random,
+    isApiElsewhere: role === "dispatcher",
+  });
+}
+
 /** Before anything is claimed: where a gap shows, tasks overdue by more than LAPSE_CATCH_UP wait for a resume, and the others come by and by. */
 async function holdBack({ role, catchUpMs }: Config, database: Database, log: Log): Promise<void> {
   if (role === "api") return;
@@ -157,7 +158,16 @@ async function holdBack({ role, catchUpMs }: Config, database: Database, log: Lo
   if (ramped > 0) log.warn({ tasks: ramped }, "catch_up.tasks_ramped");
 }
 
-type CallParts = "intake" | "schedules" | "metrics" | "clock" | "log" | "readiness" | "events" | "subscriptions";
+type CallParts =
+  | "intake"
+  | "queues"
+  | "schedules"
+  | "metrics"
+  | "clock"
+  | "log"
+  | "readiness"
+  | "events"
+  | "subscriptions";
 
 interface ApiSources extends Pick<ApiParts, CallParts> {
   readonly config: Config;

@@ -12,6 +12,7 @@ import { readHeads } from "../store/due.ts";
 import { unregisterDispatcher } from "../store/owners.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Sender } from "../webhook/sender.ts";
+import { ActivityLog } from "./activity-log.ts";
 import { Claimer } from "./claimer.ts";
 import { Filler } from "./filler.ts";
 import { type CallEnded, Firing } from "./firing.ts";
@@ -21,11 +22,11 @@ import { LaneOrigins } from "./lane-origins.ts";
 import { Lease } from "./lease.ts";
 import { createOriginRecorder } from "./origin-events.ts";
 import { Origins } from "./origins.ts";
+import { Pauses } from "./pauses.ts";
+import { Room } from "./room.ts";
 import { Settler } from "./settler.ts";
 import { type LaneDemand, Shares } from "./shares.ts";
 
-/** Attempts that one process has in flight at most, over all queues: bounds its sockets and memory. */
-const attemptsInFlightMax = 1_000;
 const roundMs = 1_000;
 /** How often heads are read where nobody tells of new tasks: no Redis, and the API in another process. */
 const headPollMs = 100;
@@ -70,10 +71,9 @@ export class Dispatcher {
   readonly #headPolls: RunLoop;
   #lease: Lease;
   #isStopping = false;
-  /** Attempts that lanes may be about to begin. */
-  #reserved = 0;
-  /** Queues whose lanes found no room in this process. */
-  readonly #crowdedOut = new Set<string>();
+  readonly #room: Room;
+  readonly #pauses: Pauses;
+  readonly #activity: ActivityLog;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
@@ -89,8 +89,11 @@ export class Dispatcher {
     });
     this.#settler = new Settler({ database, index, clock, metrics, log, onDue: (queue, at) => this.hint(queue, at) });
     this.#firing = new Firing({ ...parts, settler: this.#settler });
+    this.#room = new Room({ inFlight: () => this.#firing.count, wake: (queue) => this.#lanes.get(queue)?.wake() });
     this.#origins = new Origins({ nowMs: monotonicMs, log, metrics, onChange: createOriginRecorder(database, log) });
     this.#shares = new Shares({ database, log, onGranted: (queue) => this.#lanes.get(queue)?.wake() }, this.#lease.id);
+    this.#pauses = new Pauses({ database, index, onResumed: (queue) => this.queueChanged(queue) });
+    this.#activity = new ActivityLog(database, () => this.#lease.id);
     this.#healer = new Healer({
       database,
       index,
@@ -118,6 +121,15 @@ export class Dispatcher {
   /** A task of the queue waits, due at `at`. A hint: the round finds it too. */
   hint(queue: string, at: number): void {
     this.#lane(queue)?.hint(at);
+  }
+
+  /** A queue was resumed, or its limits were changed: what waits there is looked at now. */
+  queueChanged(queue: string): void {
+    this.#pauses.resumed(queue);
+    this.#parts.redisIndex?.distrust(queue);
+    const lane = this.#lane(queue);
+    lane?.forgetRate();
+    lane?.hint(this.#parts.clock.now());
   }
 
   /**
@@ -150,6 +162,7 @@ export class Dispatcher {
     const lanes = [...this.#lanes.values()];
     await Promise.all([this.#rounds, this.#fills, this.#headPolls, ...lanes].map((loop) => loop.stop()));
     await this.#firing.drained();
+    await this.#activity.tell().catch(() => undefined);
   }
 
   /** While draining, the others may have the slots of calls that have ended. */
@@ -173,46 +186,31 @@ export class Dispatcher {
       claimer: this.#claimer,
       shares: this.#shares,
       clock,
-      room: () => this.#room(queue),
-      reserve: (change) => {
-        this.#reserved += change;
-        if (change < 0) this.#wakeCrowdedOut();
-      },
+      room: () => (this.#isStopping || !this.#lease.maySend ? 0 : this.#room.left(queue)),
+      isPaused: () => this.#pauses.has(queue),
+      reserve: (change) => this.#room.reserve(change),
       origins: new LaneOrigins(queue, { database, index, clock, metrics, origins: this.#origins }),
       lease: () => this.#lease,
       fire: (task, lease, onCallEnded) => void this.#fire(task, lease, onCallEnded),
       onError: (error) => log[failureLevel(error)]({ err: error, queue }, "lane.round_failed"),
     });
     this.#lanes.set(queue, lane);
-    void this.#filler?.fillQueues([queue]);
+    if (!this.#pauses.has(queue)) void this.#filler?.fillQueues([queue]);
     return lane.start();
   }
 
   async #fire(task: ClaimedTask, lease: Lease, onCallEnded: CallEnded): Promise<void> {
+    this.#activity.add(task);
     await this.#firing.fire(task, lease, onCallEnded);
-    this.#wakeCrowdedOut();
-  }
-
-  /** How many more attempts this process may have in flight. */
-  #room(queue: string): number {
-    if (this.#isStopping || !this.#lease.maySend) return 0;
-    const room = attemptsInFlightMax - this.#firing.count - this.#reserved;
-    if (room <= 0) this.#crowdedOut.add(queue);
-    return room;
-  }
-
-  /** Lanes that found the process full sleep until told. */
-  #wakeCrowdedOut(): void {
-    if (this.#crowdedOut.size === 0 || this.#firing.count + this.#reserved >= attemptsInFlightMax) return;
-    const queues = [...this.#crowdedOut];
-    this.#crowdedOut.clear();
-    for (const queue of queues) this.#lanes.get(queue)?.wake();
+    this.#room.wakeWaiting();
   }
 
   /** Each step for itself: one that fails does not keep the others from being taken. */
   async #round(): Promise<number> {
     const startedMs = monotonicMs();
     const steps = await Promise.allSettled([
+      this.#pauses.look(),
+      this.#activity.tell(),
       this.#healer.healDue(),
       this.#reclaim(this.#lease),
       this.#shares.rebalance(() => this.#demands()),
@@ -221,6 +219,7 @@ export class Dispatcher {
       if (step.status === "rejected")
         this.#parts.log[failureLevel(step.reason)]({ err: step.reason }, "dispatcher.step_failed");
     this.#parts.metrics.setInFlight(this.#firing.count);
+    this.#parts.metrics.setQueuesPaused(this.#pauses.count);
     await this.#dropIdleLanes();
     return Math.max(0, roundMs - (monotonicMs() - startedMs));
   }
@@ -238,7 +237,7 @@ export class Dispatcher {
   }
 
   async #fill(): Promise<number> {
-    await this.#filler?.fillQueues([...this.#lanes.keys()]);
+    await this.#filler?.fillQueues([...this.#lanes.keys()].filter((queue) => !this.#pauses.has(queue)));
     return roundMs;
   }
 

@@ -34,6 +34,8 @@ export interface LaneParts {
   readonly room: () => number;
   /** More (or, below 0, fewer) of that room is spoken for by what is being taken and claimed. */
   readonly reserve: (change: number) => void;
+  /** As far as this process knows: the claim decides. */
+  readonly isPaused: () => boolean;
   readonly origins: LaneOrigins;
   readonly lease: () => Lease;
   /** Takes a claimed task to its outcome, and says when its call has ended. */
@@ -132,7 +134,8 @@ export class Lane {
 
   /** One round; resolves to how long to sleep. */
   async #round(): Promise<number> {
-    const { shares } = this.#parts;
+    const { shares, isPaused } = this.#parts;
+    if (isPaused()) return this.#rest();
     if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
     const now = this.#parts.clock.now();
     const [free, startable] = [this.#room(), this.#pace.room(now)];
@@ -149,6 +152,14 @@ export class Lane {
     } finally {
       this.#reserve(0);
     }
+  }
+
+  /** What falls due in a paused queue waits: nothing is taken, and no slots are held. */
+  #rest(): number {
+    this.#handed.clear();
+    this.#isHungry = false;
+    this.#nextAt = Number.POSITIVE_INFINITY;
+    return sleepMsMax;
   }
 
   async #takeAndBegin(room: number): Promise<number> {

@@ -33,7 +33,7 @@ export class Shares {
   readonly #parts: SharesParts;
   #owner: string;
   #slots = new Map<string, number>();
-  /** Where others want slots, how many of its own a lane may use: the rest is given up as calls end. */
+  /** Where others want slots, or there are more than there may be, how many of its own a lane may use: the rest is given up as calls end. */
   #caps = new Map<string, number>();
   /** Of the queues of which it holds or wants slots. */
   #evenShares = new Map<string, number>();
@@ -83,9 +83,7 @@ export class Shares {
     const kept = [...this.#slots].filter(([queue]) => isOld(queue));
     this.#slots = new Map([...kept, ...idle.map((share) => [share.queue, share.slots] as const)]);
     this.#evenShares = new Map(shares.map((share) => [share.queue, evenShare(share)]));
-    this.#caps = new Map(
-      shares.filter((share) => share.othersWant > 0).map((share) => [share.queue, evenShare(share)]),
-    );
+    this.#caps = new Map(shares.flatMap((share) => capOf(share)));
     // The demand is looked at anew for each: a lane may have begun calls while another's slots were given up.
     await Promise.all(
       idle.map((share) => this.#alone(share.queue, () => this.#giveUp(share, demands().get(share.queue)))),
@@ -146,6 +144,16 @@ export class Shares {
     }
     if (wasPassedOver || failure !== null) this.#parts.onGranted(queue);
   }
+}
+
+/** A concurrency that was lowered is shared out anew, to the last slot: in all no more than it, whatever each has in flight. */
+function capOf(share: Share): [string, number][] {
+  const { queue, concurrency, total, owners, place, othersWant } = share;
+  if (total > concurrency) {
+    const rest = place < concurrency % Math.max(1, owners) ? 1 : 0;
+    return [[queue, Math.floor(concurrency / Math.max(1, owners)) + rest]];
+  }
+  return othersWant > 0 ? [[queue, evenShare(share)]] : [];
 }
 
 /** At least one: with more dispatchers than slots, those that hold one keep it while they need it. */

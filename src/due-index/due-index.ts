@@ -35,4 +35,6 @@ export interface DueIndex {
   /** Sets entries to a time, earlier or later. */
   move(entries: readonly DueEntry[]): Promise<void>;
   remove(entries: readonly Omit<DueEntry, "at">[]): Promise<void>;
+  /** Forgets how far the queue is entered, and wakes whoever looks at it. */
+  reset(queue: string): Promise<void>;
 }

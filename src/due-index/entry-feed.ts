@@ -8,6 +8,7 @@ export interface EntryFeedParts {
   readonly now: () => number;
   /** A task of the queue is due at `at`, and entered. */
   readonly onEntered: (queue: string, at: number) => void;
+  readonly onQueueChanged: (queue: string) => void;
 }
 
 /** All of it is a hint: where a call fails, Postgres has the task, and healing finds it. Nobody waits for it. */
@@ -34,6 +35,11 @@ export class EntryFeed {
   gone(entries: readonly Omit<DueEntry, "at">[]): void {
     this.#gone.push(...entries);
     this.#schedule();
+  }
+
+  queueChanged(queue: string): void {
+    void this.#parts.index.reset(queue).catch(() => undefined);
+    this.#parts.onQueueChanged(queue);
   }
 
   #schedule(): void {

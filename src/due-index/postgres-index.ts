@@ -24,4 +24,6 @@ export class PostgresIndex implements DueIndex {
   async move(): Promise<void> {}
 
   async remove(): Promise<void> {}
+
+  async reset(): Promise<void> {}
 }

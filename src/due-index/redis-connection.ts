@@ -20,6 +20,7 @@ export interface RedisCommands {
   takeDue(key: string, args: readonly string[]): Promise<readonly [string, readonly string[]]>;
   beginFill(key: string, args: readonly string[]): Promise<string>;
   endFill(key: string, args: readonly string[]): Promise<number>;
+  resetDue(key: string, args: readonly string[]): Promise<number>;
   zAdd(key: string, members: readonly { score: number; value: string }[]): Promise<number>;
   zRem(key: string, members: readonly string[]): Promise<number>;
   /** For scripts of others, which come with their text. */
@@ -147,11 +148,12 @@ export class RedisConnection {
 type Scripts = Awaited<ReturnType<typeof loadScripts>>;
 
 async function loadScripts() {
-  const [putDue, takeDue, beginFill, endFill] = await Promise.all(
-    ["put", "take", "begin-fill", "end-fill"].map(loadScript),
+  const [putDue, takeDue, beginFill, endFill, resetDue] = await Promise.all(
+    ["put", "take", "begin-fill", "end-fill", "reset"].map(loadScript),
   );
-  if (!putDue || !takeDue || !beginFill || !endFill) throw new Error("a script of the due index is missing");
-  return { putDue, takeDue, beginFill, endFill };
+  if (!putDue || !takeDue || !beginFill || !endFill || !resetDue)
+    throw new Error("a script of the due index is missing");
+  return { putDue, takeDue, beginFill, endFill, resetDue };
 }
 
 async function loadScript(name: string) {

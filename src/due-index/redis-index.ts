@@ -46,6 +46,10 @@ export class RedisIndex implements DueIndex {
     });
   }
 
+  async reset(queue: string): Promise<void> {
+    await this.#connection.call((client) => client.resetDue(this.#key(queue), [wakeChannel(this.#prefix), queue]));
+  }
+
   /** Begins a filling of the queue's set; resolves to the instant up to which it is filled, 0 where it is not. */
   async beginFill(queue: string, token: string): Promise<number> {
     return Number(await this.#connection.call((client) => client.beginFill(this.#key(queue), [token])));

@@ -50,6 +50,12 @@ export class SwitchingIndex implements DueIndex {
     if (this.#isRedisUp) await this.#onRedis((redis) => redis.remove(entries));
   }
 
+  /** Also where Redis is not known to answer: whoever counts on it must not miss this. */
+  async reset(queue: string): Promise<void> {
+    this.distrust(queue);
+    await this.#onRedis((redis) => redis.reset(queue));
+  }
+
   /** Begins a filling; also the probe that finds Redis back: it writes, so that a full or read-only server does not count. */
   beginFill(queue: string, token: string): Promise<number> {
     return this.#onRedis((redis) => redis.beginFill(queue, token));

@@ -16,6 +16,7 @@ import { changeRoutes } from "./routes/change.ts";
 import { documentationRoutes } from "./routes/documentation.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { adminRoutes, healthRoutes } from "./routes/operating.ts";
+import { queueRoutes } from "./routes/queues.ts";
 import { readRoutes } from "./routes/read.ts";
 import { scheduleChangeRoutes } from "./routes/schedule-changes.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
@@ -56,6 +57,7 @@ export function createRoutes(parts: ApiParts): Route[] {
     ...changeRoutes(parts, schemas),
     ...scheduleRoutes(parts, scheduleSchemas),
     ...scheduleChangeRoutes(parts, scheduleSchemas),
+    ...queueRoutes(parts),
     ...apiKeyRoutes(parts),
     ...eventRoutes(parts),
     ...subscriptionRoutes(parts),

@@ -73,6 +73,14 @@ export const batchBytesMax = 16 * 1024 * 1024;
 export const bulkBytesMax = 8 * 1024 * 1024;
 export const confirmBytesMax = 16 * 1024;
 
+/** Of a queue: calls in flight at once. */
+export const concurrencyMax = 10_000;
+/** Of a queue: starts a window, and its length. */
+export const rateLimitMax = 1_000_000;
+export const ratePerMinMs = 100;
+export const ratePerMaxMs = 31 * dayMs;
+export const queueBytesMax = 16 * 1024;
+
 export const apiKeyNameCharsMax = 128;
 export const apiKeyQueuesMax = 64;
 /** 64 names of 128 characters fit. */

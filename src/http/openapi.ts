@@ -47,6 +47,7 @@ const tags = [
   { name: "Tasks", description: "One webhook call each, fired once, at its due time." },
   { name: "Bulk", description: "Many tasks by ids, keys or labels." },
   { name: "Schedules", description: "Recurring definitions: one task an occurrence." },
+  { name: "Queues", description: "How much of each may run, how fast, and whether at all." },
   { name: "Receivers", description: "What the receiver of a webhook may call." },
   { name: "Keys", description: "Who may call, what for, and which queues they see." },
   { name: "Events", description: "What happens to tasks, queues, schedules and origins, as it happens." },

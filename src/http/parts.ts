@@ -24,6 +24,7 @@ import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "../store/task-
 import type { TaskChanges, TaskRequest } from "../task/new-task.ts";
 import type { EventFilter } from "../task/event.ts";
 import type { Subscription } from "../store/subscriptions.ts";
+import type { Queue, QueueChanges, QueueStats } from "../task/queue.ts";
 import type { Attempt, Task } from "../task/task.ts";
 
 export interface IntakePart {
@@ -52,6 +53,19 @@ export interface IntakePart {
   pauseMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
   resumeMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
   retryMany(filter: BulkFilter, options: { dryRun: boolean }): Promise<BulkOutcome>;
+}
+
+/** Null means that there is no queue of the name. */
+export interface QueuesPart {
+  /** Those within reach, by name. */
+  list(reach: Reach): Promise<Queue[]>;
+  read(name: string): Promise<Queue | null>;
+  /** Makes the queue where it is new. */
+  put(name: string, changes: QueueChanges): Promise<Queue>;
+  change(name: string, changes: QueueChanges): Promise<Queue | null>;
+  /** Cancels all tasks that wait; resolves to how many. */
+  purge(name: string): Promise<number | null>;
+  stats(name: string): Promise<QueueStats | null>;
 }
 
 /** Null means that there is no such task, as far as its caller can see. */
@@ -161,6 +175,7 @@ export interface ApiParts {
   readonly intake: IntakePart;
   readonly tasks: TasksPart;
   readonly schedules: SchedulesPart;
+  readonly queues: QueuesPart;
   audit(): Promise<Audit>;
   readiness(): Promise<Readiness>;
   readonly metrics: MetricsPart;

@@ -20,6 +20,7 @@ export const problemTypes = {
   "no-such-route": { status: 404, title: "There is nothing at this path" },
   "task-not-found": { status: 404, title: "There is no such task" },
   "schedule-not-found": { status: 404, title: "There is no such schedule" },
+  "queue-not-found": { status: 404, title: "There is no such queue" },
   "api-key-not-found": { status: 404, title: "There is no such API key" },
   "subscription-not-found": { status: 404, title: "There is no such subscription" },
   "method-not-allowed": { status: 405, title: "The path does not take this method" },

@@ -3,6 +3,7 @@
 
 import type { BulkOutcome } from "../intake/outcomes.ts";
 import { formatDuration } from "../task/duration.ts";
+import type { Queue } from "../task/queue.ts";
 import type { Attempt, RetryPolicy, Task, TaskBody } from "../task/task.ts";
 import type { Audit } from "./parts.ts";
 import { unreachable } from "../task/unreachable.ts";
@@ -65,6 +66,23 @@ export function renderBulk(
 export function renderAudit(audit: Audit): string {
   const overdue = audit.overdue.map((task) => ({ ...task, dueAt: renderInstant(task.dueAt) }));
   return JSON.stringify({ ...audit, overdue });
+}
+
+/** The queue of contract.md section 4, with its name; a default that is null is Lapse's own. */
+export function renderQueue({ name, concurrency, rateLimit, paused, defaults }: Queue): string {
+  const { retry, timeoutMs, misfireGraceMs } = defaults;
+  const orNull = (ms: number | undefined): string | null => (ms === undefined ? null : formatDuration(ms));
+  return JSON.stringify({
+    name,
+    concurrency,
+    rateLimit: rateLimit === null ? null : { limit: rateLimit.limit, per: formatDuration(rateLimit.perMs) },
+    paused,
+    defaults: {
+      retry: retry === undefined ? null : (JSON.parse(renderRetry(retry)) as unknown),
+      timeout: orNull(timeoutMs),
+      misfireGrace: orNull(misfireGraceMs),
+    },
+  });
 }
 
 function renderTimes(task: Task): string {

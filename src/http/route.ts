@@ -45,7 +45,16 @@ export interface AnswerDoc {
 
 /** What OpenAPI tells of a route beside its schemas. */
 export interface RouteDoc {
-  readonly tag: "Tasks" | "Bulk" | "Schedules" | "Receivers" | "Keys" | "Events" | "Operating" | "Documentation";
+  readonly tag:
+    | "Tasks"
+    | "Bulk"
+    | "Queues"
+    | "Schedules"
+    | "Receivers"
+    | "Keys"
+    | "Events"
+    | "Operating"
+    | "Documentation";
   readonly operationId: string;
   readonly summary: string;
   readonly description: string;

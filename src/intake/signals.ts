@@ -7,4 +7,6 @@ export interface IntakeSignals {
   due(entries: readonly DueEntry[]): void;
   /** Tasks wait no more. */
   gone(entries: readonly Omit<DueEntry, "at">[]): void;
+  /** A queue was resumed, or its limits were changed: what waits there is to be looked at now, and entered anew. */
+  queueChanged(queue: string): void;
 }

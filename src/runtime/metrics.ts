@@ -93,6 +93,11 @@ export class Metrics {
     help: "Schedules whose next task was made less than 10 s ahead, or late, at this process's last look.",
     ...this.#registers,
   });
+  readonly #queuesPaused = new Gauge({
+    name: "lapse_queues_paused",
+    help: "Queues that accept tasks and fire none.",
+    ...this.#registers,
+  });
   readonly #eventLoop = monitorEventLoopDelay({ resolution: eventLoopResolutionMs });
   readonly #eventLoopDelay = new Gauge({
     name: "lapse_event_loop_delay_p99_ms",
@@ -132,6 +137,10 @@ export class Metrics {
 
   setRedisInUse(inUse: boolean): void {
     this.#indexInUse.set(inUse ? 1 : 0);
+  }
+
+  setQueuesPaused(count: number): void {
+    this.#queuesPaused.set(count);
   }
 
   setOriginsParked(count: number): void {

@@ -33,6 +33,11 @@ async function readDefaults(connection: Connection): Promise<Map<string, QueueDe
   return new Map(found.rows.map(({ name, defaults }) => [name, defaults]));
 }
 
+export async function readPausedQueues(connection: Connection): Promise<string[]> {
+  const found = await sql<{ name: string }>`select name from lapse.queues where paused`.execute(connection);
+  return found.rows.map(({ name }) => name);
+}
+
 /** Remembers which queues have a row, and their defaults for a while, so that accepting costs no statement of its own for them. */
 export class KnownQueues {
   readonly #database: Database;

@@ -18,6 +18,9 @@ export interface Share {
   readonly total: number;
   /** How many owners hold slots or want some. */
   readonly holders: number;
+  /** How many hold slots, and how many of those come before this one. */
+  readonly owners: number;
+  readonly place: number;
   readonly othersWant: number;
 }
 
@@ -76,6 +79,7 @@ export async function readShares(connection: Connection, owner: string): Promise
     select s.queue, q.concurrency, coalesce(sum(s.slots) filter (where s.owner = ${owner}), 0)::int as slots,
       coalesce(sum(s.wanted) filter (where s.owner = ${owner}), 0)::int as wanted, sum(s.slots)::int as total,
       count(*) filter (where s.slots > 0 or s.wanted > 0)::int as holders,
+      count(*) filter (where s.slots > 0)::int as owners, count(*) filter (where s.slots > 0 and s.owner < ${owner})::int as place,
       coalesce(sum(s.wanted) filter (where s.owner <> ${owner}), 0)::int as "othersWant"
     from lapse.shares s join lapse.queues q on q.name = s.queue
     where s.queue in (select queue from lapse.shares where owner = ${owner} and (slots > 0 or wanted > 0))

@@ -18,6 +18,7 @@ const index: DueIndex = {
   put: async () => undefined,
   move: async () => undefined,
   remove: async () => undefined,
+  reset: async () => undefined,
   take: async () => ({ ids: [], nextAt: null }),
 };
 

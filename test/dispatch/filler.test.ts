@@ -56,6 +56,7 @@ function setUp(afterPut: () => Promise<unknown> = async () => undefined, on = cl
       put: nothing,
       move: nothing,
       remove: nothing,
+      reset: async () => undefined,
     },
     log: createLog("silent"),
     metrics: { event: nothing, setRedisInUse: nothing } as unknown as Metrics,

@@ -35,6 +35,7 @@ function setUp({ fullQueues = [] as string[], inFlight = [] as string[], isIndex
     },
     move: async () => undefined,
     remove: async (entries) => void told.removals.push(...entries.map((entry) => entry.id)),
+    reset: async () => undefined,
     take: async () => ({ ids: [], nextAt: null }),
   };
   const healer = new Healer({

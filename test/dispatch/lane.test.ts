@@ -77,6 +77,7 @@ async function startLane(options: { concurrency?: number; index?: DueIndex } = {
     clock,
     room: () => 1_000,
     reserve: () => undefined,
+    isPaused: () => false,
     origins: new LaneOrigins(queue, { database, index, clock, metrics, origins }),
     lease: () => ({ id: owner }) as Lease,
     fire: (task, lease, onCallEnded) => calls.push({ id: task.id, owner: lease.id, end: () => onCallEnded(null) }),
@@ -180,6 +181,7 @@ describe("a lane", () => {
       put: (entries) => open.index.put(entries),
       move: (entries) => open.index.move(entries),
       remove: (entries) => open.index.remove(entries),
+      reset: async () => undefined,
       take: async (request) => {
         if (faults > 0) return open.index.take(request);
         faults += 1;

@@ -31,6 +31,7 @@ function settlerOn(database: Database): Settler {
     take: async () => ({ ids: [], nextAt: null }),
     move: async (entries) => void told.moves.push(...entries),
     remove: async (entries) => void told.removals.push(...entries.map((entry) => entry.id)),
+    reset: async () => undefined,
   };
   const metrics = { event: (event: string) => told.events.push(event) } as unknown as Metrics;
   const onDue = (queue: string, at: number): void => void told.hints.push([queue, at]);

@@ -18,10 +18,12 @@ function setUp(fault: Error | null = null) {
     index: {
       put: (entries) => (puts.push(entries), work()),
       remove: (entries) => (removals.push(entries), work()),
+      reset: async () => undefined,
       move: work,
       take: async () => ({ ids: [], nextAt: null }),
     },
     now: () => now,
+    onQueueChanged: () => undefined,
     onEntered: (queue, at) => hints.push([queue, at]),
   });
   return { feed, puts, removals, hints };

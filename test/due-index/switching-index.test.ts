@@ -48,6 +48,7 @@ const postgres: DueIndex = {
   put: async () => undefined,
   move: async () => undefined,
   remove: async () => undefined,
+  reset: async () => undefined,
 };
 
 const request = (at = now): TakeRequest => ({ queue, now: at, leaseUntil: at + 10_000, limit: 10 });

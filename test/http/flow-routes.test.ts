@@ -21,6 +21,7 @@ interface Operation {
 const idIn = async (state: "scheduled" | "paused" | "failed"): Promise<string> => (await taskIn(flow, state)).id;
 const get = (path: string) => (): Promise<ApiAnswer> => flow.api.get(path);
 const makeKey = (): Promise<ApiAnswer> => flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"] });
+const usedQueue = async (): Promise<string> => (await flow.create({ queue: unique("queue") })).queue;
 const url = "https://shop.example/hooks";
 const subscribe = (): Promise<ApiAnswer> => flow.api.post("/v1/subscriptions", { url, types: ["schedule.ended"] });
 const trigger = { type: "interval", every: "1h" };
@@ -79,6 +80,13 @@ const calls: Readonly<Record<string, readonly [number, () => Promise<Pick<ApiAns
   pauseSchedule: [200, async () => flow.api.post(`${await schedulePath()}/pause`)],
   resumeSchedule: [200, async () => flow.api.post(`${await schedulePath()}/resume`)],
   runSchedule: [201, async () => flow.api.post(`${await schedulePath()}/run`)],
+  listQueues: [200, get("/v1/queues")],
+  getQueue: [200, get("/v1/queues/default")],
+  changeQueue: [200, () => flow.api.put(`/v1/queues/${unique("queue")}`, { rateLimit: { limit: 1, per: "1s" } })],
+  pauseQueue: [200, async () => flow.api.post(`/v1/queues/${await usedQueue()}/pause`)],
+  resumeQueue: [200, async () => flow.api.post(`/v1/queues/${await usedQueue()}/resume`)],
+  purgeQueue: [200, async () => flow.api.post(`/v1/queues/${await usedQueue()}/purge`)],
+  getQueueStats: [200, get("/v1/queues/default/stats")],
   createApiKey: [201, () => makeKey()],
   listApiKeys: [200, get("/v1/api-keys")],
   revokeApiKey: [204, async () => flow.api.delete(`/v1/api-keys/${(await makeKey()).as<{ id: string }>().id}`)],

@@ -37,6 +37,8 @@ export function nameOf({ method, path }: Route): string {
 export interface Naming {
   readonly id?: string;
   readonly key?: string;
+  /** Of a queue. */
+  readonly name?: string;
   readonly query?: string;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
@@ -44,8 +46,15 @@ export interface Naming {
 
 /** Calls a route with a body that it takes, its first example. Its path names nothing that there is, unless it is said. */
 export function callRoute(api: TestApi, route: Route, naming: Naming = {}): Promise<ApiAnswer> {
-  const { id = uuidv7(), key = unique("none"), query = "", body = firstExample(route), headers = {} } = naming;
-  const path = route.path.replace("{id}", id).replace("{key}", encodeURIComponent(key));
+  const {
+    id = uuidv7(),
+    key = unique("none"),
+    name = unique("none"),
+    query = "",
+    body = firstExample(route),
+    headers = {},
+  } = naming;
+  const path = route.path.replace("{id}", id).replace("{key}", encodeURIComponent(key)).replace("{name}", name);
   if (path.includes("{")) throw new Error(`${nameOf(route)}: say in callRoute what its path may name`);
   const method = route.method.toUpperCase() as Uppercase<Route["method"]>;
   return api.call(method, path + query, { ...(body === undefined ? {} : { body }), headers });

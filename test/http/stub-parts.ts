@@ -7,6 +7,7 @@ import type { Schedule } from "../../src/store/schedule.ts";
 import type { ApiKey } from "../../src/store/api-keys.ts";
 import { withDefaults } from "../../src/intake/defaults.ts";
 import type { Subscription } from "../../src/store/subscriptions.ts";
+import type { Queue, QueueStats } from "../../src/task/queue.ts";
 import type { TaskRequest } from "../../src/task/new-task.ts";
 import type { Task } from "../../src/task/task.ts";
 
@@ -101,6 +102,21 @@ export const knownSchedule: Schedule = {
   version: 1,
 };
 
+export const knownQueue: Queue = {
+  name: "default",
+  concurrency: 100,
+  rateLimit: { limit: 50, perMs: 1_000 },
+  paused: false,
+  defaults: { timeoutMs: 10_000 },
+};
+
+const knownStats: QueueStats = {
+  counts: { scheduled: 1, paused: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0, missed: 0 },
+  oldestOverdueMs: 0,
+  firedPerSecond: 0,
+  latenessMs: { p50: null, p99: null },
+};
+
 /** The task that would come of a new one, as far as an answer shows it. */
 export function taskOf(request: TaskRequest): Task {
   const task = withDefaults(request, {});
@@ -155,6 +171,14 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
       resume: async () => ({ kind: "done", schedule: knownSchedule }),
       remove: async ({ id }) => id === knownId,
       run: async () => knownTask,
+    },
+    queues: {
+      list: async () => [knownQueue],
+      read: async (name) => (name === knownQueue.name ? knownQueue : null),
+      put: async (name) => ({ ...knownQueue, name }),
+      change: async (name) => (name === knownQueue.name ? knownQueue : null),
+      purge: async (name) => (name === knownQueue.name ? 0 : null),
+      stats: async (name) => (name === knownQueue.name ? knownStats : null),
     },
     audit: async () => ({ balanced: true, queues: [], overdueCount: 0, overdue: [] }),
     readiness: async () => ({ ready: true, degraded: false, checks: { postgres: "ok" } }),

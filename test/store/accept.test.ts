@@ -20,7 +20,7 @@ const { database } = store;
 afterAll(() => store.close());
 
 function acceptorOn(on: Database): Acceptor {
-  const signals = { due: () => undefined, gone: () => undefined };
+  const signals = { due: () => undefined, gone: () => undefined, queueChanged: () => undefined };
   return new Acceptor({ database: on, queues: new KnownQueues(on), clock: new Clock(), signals });
 }
 

@@ -93,7 +93,7 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
   const random = randomOf(seed);
   const canceller = new Canceller({
     database,
-    signals: { due: () => undefined, gone: () => undefined },
+    signals: { due: () => undefined, gone: () => undefined, queueChanged: () => undefined },
     clock: new Clock(),
   });
   const faults: string[] = [];
@@ -123,7 +123,7 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
 test("callers of unlike reach at once each cancel what they can see, and no other", async () => {
   const canceller = new Canceller({
     database,
-    signals: { due: () => undefined, gone: () => undefined },
+    signals: { due: () => undefined, gone: () => undefined, queueChanged: () => undefined },
     clock: new Clock(),
   });
   const [mail, reports] = [

@@ -14,7 +14,7 @@ const hourMs = 3_600_000;
 const store = await openStore();
 const { database } = store;
 const queues = new KnownQueues(database);
-const signals = { due: () => undefined, gone: () => undefined };
+const signals = { due: () => undefined, gone: () => undefined, queueChanged: () => undefined };
 const acceptor = new Acceptor({ database, queues, clock: new Clock(), signals });
 const bulk = new BulkChanger(database, queues, signals);
 afterAll(() => store.close());

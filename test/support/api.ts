@@ -50,6 +50,7 @@ export interface TestApi {
   call(method: Method, path: string, options?: CallOptions): Promise<ApiAnswer>;
   get(path: string, headers?: Readonly<Record<string, string>>): Promise<ApiAnswer>;
   post(path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<ApiAnswer>;
+  put(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<ApiAnswer>;
   patch(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<ApiAnswer>;
   delete(path: string, headers?: Readonly<Record<string, string>>): Promise<ApiAnswer>;
   close(): Promise<void>;
@@ -96,6 +97,7 @@ export async function createApi(url: string, apiKey: string | null): Promise<Tes
     call,
     get: (path, headers) => call("GET", path, optional(headers)),
     post: (path, body, headers) => call("POST", path, { body, ...optional(headers) }),
+    put: (path, body, headers) => call("PUT", path, { body, ...optional(headers) }),
     patch: (path, body, headers) => call("PATCH", path, { body, ...optional(headers) }),
     delete: (path, headers) => call("DELETE", path, optional(headers)),
     close: () => agent.close(),

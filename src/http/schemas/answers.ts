@@ -8,7 +8,7 @@ import { attemptOutcomes, httpMethods, taskStates } from "../../task/task.ts";
 export const instantAnswer = z
   .string()
   .meta({ override: { type: "string", format: "date-time" }, example: "2026-11-21T02:30:00.000Z" });
-const duration = z.string().meta({ description: "An ISO 8601 duration.", example: "PT30S" });
+export const duration = z.string().meta({ description: "An ISO 8601 duration.", example: "PT30S" });
 const strings = z.record(z.string(), z.string());
 const count = z.int().min(0);
 
@@ -31,7 +31,7 @@ export const attemptAnswer = z
   })
   .meta({ id: "Attempt" });
 
-const retryAnswer = z
+export const retryAnswer = z
   .strictObject({
     maxAttempts: count,
     backoff: z.enum(["exponential", "fixed"]),

@@ -1,0 +1,95 @@
+// Owns the queues' settings as callers read and change them, and the pages of a purge.
+
+import { sql } from "kysely";
+import type { Queue, QueueChanges, QueueDefaults } from "../task/queue.ts";
+import type { Connection } from "./database.ts";
+import type { Reach } from "./reach.ts";
+import { instant, type TaskRow } from "./task-rows.ts";
+
+interface QueueRow {
+  readonly name: string;
+  readonly concurrency: number;
+  readonly paused: boolean;
+  readonly count: number | null;
+  readonly perMs: number | null;
+  readonly defaults: QueueDefaults;
+}
+
+const columns = sql`name, concurrency, paused, rate_limit_count as count, rate_limit_per_ms as "perMs", defaults`;
+
+function toQueue({ name, concurrency, paused, count, perMs, defaults }: QueueRow): Queue {
+  const rateLimit = count === null || perMs === null ? null : { limit: count, perMs };
+  return { name, concurrency, rateLimit, paused, defaults };
+}
+
+/** All queues within reach, by name. */
+export async function listQueues(connection: Connection, reach: Reach): Promise<Queue[]> {
+  const found = await sql<QueueRow>`
+    select ${columns} from lapse.queues where ${reach === null} or name = any(${[...(reach ?? [])]}::text[]) order by name`.execute(
+    connection,
+  );
+  return found.rows.map(toQueue);
+}
+
+export async function readQueue(connection: Connection, name: string): Promise<Queue | null> {
+  const found = await sql<QueueRow>`select ${columns} from lapse.queues where name = ${name}`.execute(connection);
+  return found.rows.map(toQueue)[0] ?? null;
+}
+
+/** Changes what is given; what is left out stays as it is. Null where there is no such queue. */
+export async function changeQueue(connection: Connection, name: string, changes: QueueChanges): Promise<Queue | null> {
+  const { concurrency, paused, rateLimit, defaults = {} } = changes;
+  const removed = Object.entries(defaults).flatMap(([field, value]) => (value === null ? [field] : []));
+  const added = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== null));
+  const changed = await sql<QueueRow>`
+    update lapse.queues set
+      concurrency = coalesce(${concurrency ?? null}::int, concurrency),
+      paused = coalesce(${paused ?? null}::boolean, paused),
+      rate_limit_count = case when ${rateLimit === undefined} then rate_limit_count else ${rateLimit?.limit ?? null}::int end,
+      rate_limit_per_ms = case when ${rateLimit === undefined} then rate_limit_per_ms else ${rateLimit?.perMs ?? null}::bigint end,
+      defaults = (defaults - ${removed}::text[]) || ${JSON.stringify(added)}::jsonb
+    where name = ${name}
+    returning ${columns}`.execute(connection);
+  return changed.rows.map(toQueue)[0] ?? null;
+}
+
+/** Where a page of waiting tasks ended. */
+export interface WaitingPosition {
+  readonly dueAt: number;
+  readonly id: string;
+}
+
+interface WaitingPage {
+  readonly state: "scheduled" | "paused";
+  /** Only what was made until then, so that a purge ends while tasks pour in. */
+  readonly createdUntil: number;
+  readonly after: WaitingPosition | null;
+  readonly limit: number;
+}
+
+/** A page of a queue's tasks in one state that waits, by due time. */
+export async function readWaiting(
+  connection: Connection,
+  queue: string,
+  { state, createdUntil, after, limit }: WaitingPage,
+): Promise<WaitingPosition[]> {
+  const from = after === null ? "-infinity" : instant(after.dueAt);
+  const found = await sql<WaitingPosition>`
+    select due_at as "dueAt", id from lapse.tasks
+    where queue = ${queue} and state = ${state} and created_at <= ${instant(createdUntil)}
+      and (due_at, id) > (${from}::timestamptz, ${after?.id ?? "00000000-0000-0000-0000-000000000000"}::uuid)
+    order by due_at, id limit ${limit}`.execute(connection);
+  return found.rows;
+}
+
+/** Cancels those that still wait and are not confirmed; the rows that changed come back. */
+export async function cancelWaiting(connection: Connection, ids: readonly string[]): Promise<TaskRow[]> {
+  const guard = sql`t.state in ('scheduled', 'paused') and t.confirmed_attempt is null`;
+  const changed = await sql<TaskRow>`
+    with hit as (select t.id from lapse.tasks t where t.id = any(${[...ids]}::uuid[]) and ${guard} order by t.id for update)
+    update lapse.tasks t set state = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true, held = false,
+      updated_at = clock_timestamp(), version = t.version + 1
+    from hit where t.id = hit.id and ${guard}
+    returning t.*`.execute(connection);
+  return changed.rows;
+}
