@@ -100,10 +100,15 @@ describe("a lane's share", () => {
     const one = await owner();
     await one.ask(0);
     await store.query("update lapse.queues set concurrency = 2 where name = $1", [queue]);
-    expect(await one.rebalance({ running: 8, isHungry: true })).toBe(8);
-    expect(await one.rebalance({ running: 4, isHungry: true })).toBe(4);
-    expect(await one.rebalance({ running: 1, isHungry: true })).toBe(2);
-    expect(await row(one.id)).toBe("2+0");
+    // No call is begun any more, and none is broken off.
+    for (const [running, held] of [
+      [8, 8],
+      [4, 4],
+      [1, 2],
+    ] as const) {
+      expect(await one.rebalance({ running, isHungry: true })).toBe(2);
+      expect(await row(one.id)).toBe(`${held}+0`);
+    }
   });
 
   test("is none at first for another identity", async () => {
@@ -139,6 +144,15 @@ describe("a lane's share", () => {
     await shares.rebalance(() => new Map());
     expect([shares.slots(queue), granted, await row(dead)]).toEqual([0, [], ""]);
   });
+});
+
+test("dispatchers that hold more than a concurrency that was lowered come to all of it together, and no more", async () => {
+  const owners = [await owner(), await owner(), await owner()];
+  for (const { id } of owners) await store.share(queue, id, 3);
+  await store.query("update lapse.queues set concurrency = 2 where name = $1", [queue]);
+  const slots: number[] = [];
+  for (const { rebalance } of owners) slots.push(await rebalance({ running: 3, isHungry: true }));
+  expect(slots.toSorted((a, b) => a - b)).toEqual([0, 1, 1]);
 });
 
 describe("two dispatchers that both want slots", () => {
