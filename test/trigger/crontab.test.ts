@@ -84,3 +84,13 @@ test("the day that Apia skipped is met at the beginning of the next", () => {
   const trigger = crontab("30 5 30 12 *", { timezone: "Pacific/Apia" });
   expect(occurrences(trigger, "2011-12-01T00:00:00Z", 2)).toEqual(["2011-12-30T10:00:00Z", "2012-12-29T15:30:00Z"]);
 });
+
+test("a summer time of one week, Recife's of 2000, is not overlooked", () => {
+  const trigger = crontab("0 12 * * sun", { timezone: "America/Recife" });
+  expect(occurrences(trigger, "2000-09-27T00:00:00Z", 4)).toEqual([
+    "2000-10-01T15:00:00Z",
+    "2000-10-08T14:00:00Z",
+    "2000-10-15T15:00:00Z",
+    "2000-10-22T15:00:00Z",
+  ]);
+});
