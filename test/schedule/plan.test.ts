@@ -50,7 +50,7 @@ describe("a look", () => {
   });
 
   test.each([0, 0.5, Number.NaN, 1])("refuses a trigger of every %s ms", (everyMs) => {
-    expect(() => plan(every(everyMs), start)).toThrow();
+    expect(() => plan(every(everyMs), start)).toThrow("a second apart");
   });
 
   test("skips and repeats no occurrence, however often and whenever it comes in time", () => {
