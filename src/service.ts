@@ -25,7 +25,7 @@ import { Producer } from "./schedule/producer.ts";
 import { type OpenIndex, openIndex, type Wakes } from "./open-index.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { readAudit } from "./store/audit.ts";
-import { countHeld, holdOverdue, rampOverdue } from "./store/catch-up.ts";
+import { coalesceMissed, countHeld, holdOverdue, rampOverdue } from "./store/catch-up.ts";
 import { Database } from "./store/database.ts";
 import { readTime } from "./store/due.ts";
 import { listTasks } from "./store/listing.ts";
@@ -154,6 +154,8 @@ async function holdBack({ role, catchUpMs }: Config, database: Database, log: Lo
   if (role === "api") return;
   const held = catchUpMs === null ? 0 : await holdOverdue(database, catchUpMs);
   if (held > 0) log.warn({ tasks: held }, "catch_up.tasks_held");
+  const missed = await coalesceMissed(database);
+  if (missed > 0) log.warn({ tasks: missed }, "catch_up.occurrences_coalesced");
   const ramped = await rampOverdue(database);
   if (ramped > 0) log.warn({ tasks: ramped }, "catch_up.tasks_ramped");
 }

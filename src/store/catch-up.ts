@@ -8,6 +8,8 @@ import { adoptNewQueues } from "./queues.ts";
 const tasksPerBatchMax = 5_000;
 /** A restart takes less: a longer time without a dispatcher is a stop, or an old backup. */
 const rampGapMs = 300_000;
+/** Two beats of the heart: a restart takes less. */
+const coalesceGapMs = 10_000;
 /** How much faster the drain of what is overdue gets each second, in calls a second. */
 const rampPerSecond = 20;
 
@@ -52,6 +54,29 @@ export async function rampOverdue(database: Database): Promise<number> {
     });
   }
   return ramped;
+}
+
+/**
+ * Where no dispatcher lived for ten seconds or more: of what a coalescing schedule had made ahead and what fell due meanwhile only the latest
+ * occurrence is fired, and the others are missed, also where the latest is yet to be made. Resolves to how many are missed. To be called
+ * before anything is claimed.
+ */
+export async function coalesceMissed(database: Database): Promise<number> {
+  if (!(await wasNobodyHere(database, coalesceGapMs))) return 0;
+  const missed = await database.query((connection) =>
+    sql`
+      update lapse.tasks set state = 'missed', finished_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1
+      where state = 'scheduled' and id in (
+        select overdue.id from (
+          select t.id, s.next_occurrence_at, row_number() over (partition by s.id order by t.occurrence_at desc) as place
+          from lapse.schedules s join lapse.tasks t on t.schedule_id = s.id
+          where s.coalesce and t.occurrence_at is not null and t.attempts = 0 and t.state = 'scheduled' and t.due_at < statement_timestamp()
+        ) overdue
+        where place > 1 or next_occurrence_at <= statement_timestamp()
+        order by overdue.id
+      )`.execute(connection),
+  );
+  return Number(missed.numAffectedRows ?? 0);
 }
 
 interface Spreading {

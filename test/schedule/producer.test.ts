@@ -8,6 +8,7 @@ import { Metrics } from "../../src/runtime/metrics.ts";
 import { Producer } from "../../src/schedule/producer.ts";
 import { takeUpTimeZones } from "../../src/schedule/time-zones.ts";
 import { readTime } from "../../src/store/due.ts";
+import { coalesceMissed } from "../../src/store/catch-up.ts";
 import { claim } from "../../src/store/claims.ts";
 import { claimOccurrences } from "../../src/store/occurrence-claims.ts";
 import { readLooks, readNextLookMs } from "../../src/store/occurrences.ts";
@@ -116,6 +117,30 @@ test("of occurrences missed while nobody dispatched the latest becomes a task, o
   expect(await made(coalesced)).toBe(0);
   expect(await made(each)).toBeGreaterThanOrEqual(55);
   await Promise.all([coalesced, each].map(end));
+});
+
+test("of what was made ahead of a time without dispatchers only the latest occurrence is fired", async () => {
+  const [coalesced, each, later] = await Promise.all(
+    [{}, { coalesce: false }, {}].map((columns) => schedule(columns, -60 * secondMs)),
+  );
+  const ids = [coalesced ?? "", each ?? "", later ?? ""];
+  await store.query("update lapse.schedules set next_occurrence_at = now() - interval '5 s' where id = $1", [later]);
+  const at = (secondsAgo: number): string => new Date(clock.now() - secondsAgo * secondMs).toISOString();
+  for (const id of ids)
+    for (const ago of [30, 20, 10])
+      await store.insert({ schedule_id: id, occurrence_at: at(ago), dueInMs: -ago * secondMs });
+  const states = async (id: string) => (await tasksOf(id)).map(({ state }) => state);
+  await store.query("insert into lapse.heartbeat (beaten_at) values (now() - interval '5 s')");
+  expect(await coalesceMissed(database)).toBe(0);
+  await store.query("update lapse.heartbeat set beaten_at = now() - interval '40 s'");
+  expect(await coalesceMissed(database)).toBe(5);
+  const expected = [
+    ["missed", "missed", "scheduled"],
+    ["scheduled", "scheduled", "scheduled"],
+    ["missed", "missed", "missed"],
+  ];
+  expect(await Promise.all(ids.map(states))).toEqual(expected);
+  await Promise.all(ids.map(end));
 });
 
 test("jitter moves due times, by chance and within a second, and never adds up", async () => {
