@@ -9,16 +9,14 @@ import { Producer } from "../../src/schedule/producer.ts";
 import { takeUpTimeZones } from "../../src/schedule/time-zones.ts";
 import { readTime } from "../../src/store/due.ts";
 import { coalesceMissed } from "../../src/store/catch-up.ts";
-import { claim } from "../../src/store/claims.ts";
 import { claimOccurrences } from "../../src/store/occurrence-claims.ts";
 import { readLooks, readNextLookMs } from "../../src/store/occurrences.ts";
 import { openStore, until } from "../store/store.ts";
+import { scheduleRows, secondMs, tz } from "./schedule-rows.ts";
 
 const store = await openStore();
 const { database } = store;
 const clock = new Clock();
-const secondMs = 1_000;
-const tz = "2026a";
 
 beforeAll(() => clock.settle(() => readTime(database)));
 afterAll(() => store.close());
@@ -31,55 +29,7 @@ function produce(random = Math.random, tzVersion = tz): Producer {
   return producer;
 }
 
-/** An active schedule of every second, whose next occurrence was `lateMs` ago. */
-async function schedule(columns: Readonly<Record<string, unknown>> = {}, lateMs = 0): Promise<string> {
-  const id = uuidv7();
-  const next = Math.floor(clock.now() / secondMs) * secondMs - lateMs;
-  const trigger = { type: "interval", everyMs: secondMs, startAt: next - 86_400_000, endAt: null, timezone: "UTC" };
-  const row = {
-    id,
-    name: id,
-    trigger: JSON.stringify(trigger),
-    queue: "default",
-    url: "https://shop.example/hooks",
-    tz_version: tz,
-    next_occurrence_at: new Date(next).toISOString(),
-    look_at: new Date(next - 15_000).toISOString(),
-    created_at: new Date().toISOString(),
-    updated_at: new Date().toISOString(),
-    max_instances: 1_000_000,
-    ...columns,
-  };
-  const names = Object.keys(row);
-  await store.query(
-    `insert into lapse.schedules (${names.join(", ")}) values (${names.map((_, i) => `$${i + 1}`).join(", ")})`,
-    Object.values(row),
-  );
-  return id;
-}
-
-interface Made {
-  readonly id: string;
-  readonly at: number;
-  readonly late: number;
-  readonly state: string;
-}
-
-const tasksOf = (id: string): Promise<Made[]> =>
-  store.query<Made>(
-    `select id, (extract(epoch from occurrence_at) * 1000)::float8 as at, state,
-       (extract(epoch from due_at - occurrence_at) * 1000)::float8 as late
-     from lapse.tasks where schedule_id = $1 order by occurrence_at`,
-    [id],
-  );
-const standing = async (id: string) => {
-  const rows = await store.query<{ state: string; error: string | null; tz_version: string; next: Date | null }>(
-    "select state, error, tz_version, next_occurrence_at as next from lapse.schedules where id = $1",
-    [id],
-  );
-  return rows[0];
-};
-const end = (id: string) => store.query("delete from lapse.schedules where id = $1", [id]);
+const { schedule, tasksOf, standing, end } = scheduleRows(store);
 
 test("three producers together make one task an occurrence, and skip none", async () => {
   const ids = await Promise.all(Array.from({ length: 30 }, () => schedule()));
@@ -253,37 +203,24 @@ test("100,000 schedules that wait are not looked at", async () => {
   await store.query("delete from lapse.schedules");
 });
 
-test("of two dispatchers that claim occurrences at once, only maxInstances pass, whatever they claim", async () => {
-  const [one, two] = [await store.dispatcher(), await store.dispatcher()];
-  for (let round = 0; round < 10; round += 1) {
-    const id = await schedule({ max_instances: 2, state: "paused", look_at: null, next_occurrence_at: null });
-    const made = await Promise.all(
-      [1, 2, 3, 4, 5, 6].map((i) =>
-        store.insert({ schedule_id: id, occurrence_at: new Date(i * secondMs).toISOString() }),
-      ),
-    );
-    expect((await claim(database, one, made)).claimed).toEqual([]);
-    const request = { queue: "default", isRated: false };
-    const claims = await Promise.all([
-      claimOccurrences(database, { ...request, owner: one, ids: made.slice(0, 3) }),
-      claimOccurrences(database, { ...request, owner: two, ids: made.slice(3) }),
-    ]);
-    // One of them may have found the schedule locked, and looks again.
-    const again = await claimOccurrences(database, { ...request, owner: two, ids: made });
-    const claimed = [...claims, again].flatMap((each) => each.claimed.map((task) => task.id));
-    expect(claimed).toHaveLength(2);
-    const states = (await tasksOf(id)).map(({ state }) => state).toSorted();
-    expect(states).toEqual(["missed", "missed", "missed", "missed", "running", "running"]);
-  }
-});
-
-test("an instance that counts already is not held back from its own retry", async () => {
+test("the end of a schedule, and an occurrence that is crowded out, are events", async () => {
+  await store.query("update lapse.event_recording set recorded_until = now() + interval '1 hour'");
   const owner = await store.dispatcher();
-  const id = await schedule({ state: "paused", look_at: null, next_occurrence_at: null });
-  await store.query("update lapse.schedules set max_instances = 1 where id = $1", [id]);
-  const begun = await store.insert({ schedule_id: id, occurrence_at: new Date(0).toISOString(), attempts: 1 });
-  const next = await store.insert({ schedule_id: id, occurrence_at: new Date(1_000).toISOString() });
-  expect((await claim(database, owner, [begun, next])).claimed.map((task) => task.id)).toEqual([begun]);
-  const judged = await claimOccurrences(database, { queue: "default", owner, ids: [next], isRated: false });
-  expect(judged).toMatchObject({ claimed: [], ended: [next], crowdedOutCount: 1 });
+  const id = await schedule({ next_occurrence_at: null, max_instances: 1, look_at: new Date(0).toISOString() });
+  await store.insert({ schedule_id: id, occurrence_at: new Date(0).toISOString(), state: "running" });
+  const next = await store.insert({ schedule_id: id, occurrence_at: new Date(1_000).toISOString(), key: "k:1" });
+  await claimOccurrences(database, { queue: "default", owner, ids: [next], isRated: false });
+  produce();
+  await until(
+    () => standing(id),
+    (one) => one?.state === "ended",
+  );
+  const events = await store.query<{ item: unknown }>(
+    `select item from lapse.events, json_array_elements(items::json) as item where item ->> 'type' like 'schedule.%' order by xid, id`,
+  );
+  const data = { scheduleId: id, name: id };
+  expect(events.map(({ item }) => item)).toMatchObject([
+    { type: "schedule.max-instances", queue: "default", taskId: next, key: "k:1", data },
+    { type: "schedule.ended", queue: "default", taskId: null, data },
+  ]);
 });
