@@ -18,6 +18,7 @@ export const task: HeldTask = {
   delivery: "at-least-once",
   version: 3,
   label: "call-a",
+  occurrence: null,
 };
 export const accepted: Told = {
   call: "accept",

@@ -8,6 +8,7 @@ import { until } from "./until.ts";
 const tasksText = `select id, queue, key, state, extract(epoch from due_at)::float8 * 1000 as "dueAt",
     extract(epoch from finished_at)::float8 * 1000 as "finishedAt", attempts, attempts_before as "attemptsBefore",
     coalesce((retry ->> 'maxAttempts')::int, 1) as "maxAttempts", delivery, version, labels ->> 'call' as label,
+    schedule_id || ' ' || occurrence_at as occurrence,
     case when retry ->> 'backoff' = 'fixed' and (retry ->> 'jitter')::float8 = 0 then (retry ->> 'minDelayMs')::float8 end as "retryDelayMs"
   from lapse.tasks where state <> 'tombstone'`;
 const attemptsText = `select task_id as "taskId", number, outcome, status, extract(epoch from started_at)::float8 * 1000 as "startedAt",

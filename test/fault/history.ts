@@ -82,6 +82,8 @@ export interface HeldTask {
   readonly version: number;
   /** Its label `call`. */
   readonly label: string | null;
+  /** The schedule and the occurrence that it was made for. */
+  readonly occurrence: string | null;
 }
 
 export interface HeldAttempt {
@@ -178,7 +180,7 @@ const checks: Readonly<Record<string, Check>> = {
   "P6 bounded": tooOften,
   "P7 recorded": unrecorded,
   "P8 ended states never change": changedAfterTheEnd,
-  "P9 one live task a key": sharedKeys,
+  "P9 one live task a key, one an occurrence": sharedKeys,
   "P10 the due index is disposable": lostToRedis,
 };
 

@@ -186,6 +186,16 @@ export function* sharedKeys(view: View): Iterable<Fault> {
   );
   for (const tasks of byKey.values()) yield* acceptedBesideAnother(view, tasks);
   yield* storedTwice(view);
+  yield* madeTwice(view);
+}
+
+/** An occurrence whose task was cancelled may be made anew, by a change of its schedule. */
+function* madeTwice({ tasks }: View): Iterable<Fault> {
+  const made = tasks.filter(({ occurrence, state }) => occurrence !== null && state !== "cancelled");
+  for (const [occurrence, same] of Map.groupBy(made, (task) => task.occurrence)) {
+    const ids = same.map(({ id }) => id);
+    if (ids.length > 1) yield { ids, text: `the occurrence ${occurrence} has the tasks ${ids.join(" and ")}` };
+  }
 }
 
 /** A task of the key was accepted while another was live from before it was asked for until after it was answered. */
