@@ -34,7 +34,7 @@ export interface LapseEvent {
 }
 
 /** What of an item's data are instants, as Postgres wrote them. */
-const instants: ReadonlySet<string> = new Set(["dueAt", "nextAttemptAt"]);
+const instants: ReadonlySet<string> = new Set(["dueAt", "nextAttemptAt", "occurrenceAt"]);
 
 /** The event's JSON, as streams and subscriptions carry it. */
 export function renderEvent({ id, type, at, queue, taskId, key, data }: LapseEvent): string {

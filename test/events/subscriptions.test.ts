@@ -167,6 +167,8 @@ test("Lapse's own queues take no tasks of callers", async () => {
   const url = "http://a.example";
   const { problem } = await flow.api.post("/v1/tasks", { url, queue: "lapse:events:x" });
   expect(problem).toMatchObject({ status: 422, errors: [{ path: "/queue" }] });
+  const schedule = { name: unique("s"), trigger: { type: "interval", every: "1h" }, url, queue: "lapse:x" };
+  expect((await flow.api.post("/v1/schedules", schedule)).problem).toMatchObject({ errors: [{ path: "/queue" }] });
   expect((await flow.api.post("/v1/tasks", { url, queue: "lapse", delay: "1h" })).status).toBe(201);
   expect((await flow.api.post("/v1/tasks", { url, queue: "my:lapse:x", delay: "1h" })).status).toBe(201);
 });

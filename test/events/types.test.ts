@@ -1,7 +1,7 @@
 // Owns the facts about what each event means: every type, seen once through the flow that makes it.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Flow, promptRetry, startFlow, unique } from "../support/flow.ts";
+import { type Flow, held, promptRetry, startFlow, unique, until } from "../support/flow.ts";
 import { type Listener, listen } from "./listen.ts";
 
 let flow: Flow;
@@ -145,4 +145,35 @@ describe("a task", () => {
     const last = listener.events.findLast((event) => event.taskId === id && event.type === "task.rescheduled");
     expect(last?.data).toMatchObject({ state: "scheduled", attempt: 1, outcome: "rescheduled" });
   });
+});
+
+test("a schedule tells of an occurrence beyond its maxInstances, and of its end", async () => {
+  const { answer, release } = held();
+  const hook = flow.hook(answer);
+  const trigger = { type: "interval", every: "1s" };
+  const name = unique("every-second");
+  const made = await flow.api.post("/v1/schedules", { name, trigger, url: hook.url, maxInstances: 1 });
+  const { id } = made.as<{ id: string }>();
+  await hook.next();
+  const [beyond] = (await listener.saw(["schedule.max-instances"])).filter(
+    ({ type }) => type === "schedule.max-instances",
+  );
+  expect(beyond?.data).toMatchObject({ scheduleId: id, name });
+  expect(Date.parse(String(beyond?.data.occurrenceAt))).not.toBeNaN();
+  expect(await flow.read(beyond?.taskId ?? "")).toMatchObject({ state: "missed", scheduleId: id });
+  release({ headers: { "lapse-schedule": "end" } });
+  const ended = (await listener.saw(["schedule.ended"])).find(({ type }) => type === "schedule.ended");
+  expect(ended).toMatchObject({ taskId: null, queue: "default", data: { scheduleId: id, name } });
+});
+
+test("a queue tells that it is paused and resumed", async () => {
+  const queue = unique("q");
+  await flow.create({ queue });
+  for (const call of ["pause", "pause", "resume"]) await flow.api.post(`/v1/queues/${queue}/${call}`);
+  await until(
+    () => listener.events.some((event) => event.queue === queue && event.type === "queue.resumed"),
+    (isTold) => isTold,
+  );
+  const told = listener.events.filter((event) => event.queue === queue && event.taskId === null);
+  expect(told.map(({ type }) => type)).toEqual(["queue.paused", "queue.resumed"]);
 });

@@ -109,6 +109,8 @@ export const eventAnswer = z
         error: z.string().nullable().optional(),
         scheduleId: z.string().nullable().optional(),
         labels: z.record(z.string(), z.string()).optional(),
+        name: z.string().optional().meta({ description: "Of `schedule.*`: the schedule's." }),
+        occurrenceAt: instantAnswer.optional().meta({ description: "Of `schedule.max-instances`: what did not run." }),
         origin: z.string().optional().meta({ description: "Of `origin.*`: scheme, host and port." }),
       })
       .meta({ description: "What it says of the task as it stood after the change; never its payload." }),
