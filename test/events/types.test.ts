@@ -155,9 +155,8 @@ test("a schedule tells of an occurrence beyond its maxInstances, and of its end"
   const made = await flow.api.post("/v1/schedules", { name, trigger, url: hook.url, maxInstances: 1 });
   const { id } = made.as<{ id: string }>();
   await hook.next();
-  const [beyond] = (await listener.saw(["schedule.max-instances"])).filter(
-    ({ type }) => type === "schedule.max-instances",
-  );
+  const told = await listener.saw(["schedule.max-instances"]);
+  const beyond = told.find(({ type }) => type === "schedule.max-instances");
   expect(beyond?.data).toMatchObject({ scheduleId: id, name });
   expect(Date.parse(String(beyond?.data.occurrenceAt))).not.toBeNaN();
   expect(await flow.read(beyond?.taskId ?? "")).toMatchObject({ state: "missed", scheduleId: id });
