@@ -1,7 +1,7 @@
 // Owns calling the API in tests. Each answer is held to the OpenAPI document and to the schemas it was made of: a status or a problem that
 // the document does not name for its route, or a member that the schema does not know, fails the test that met it.
 
-import { Agent } from "undici";
+import { Agent, type Dispatcher } from "undici";
 import type { z } from "zod";
 import { createRoutes } from "../../src/http/app.ts";
 import { problemContentType } from "../../src/http/problem.ts";
@@ -87,7 +87,7 @@ export async function createApi(url: string, apiKey: string | null): Promise<Tes
       headers,
       body: text ?? null,
     });
-    const answer = toAnswer(sent.statusCode, sent.headers, await sent.body.text());
+    const answer = toAnswer(sent.statusCode, sent.headers, await textOf(sent));
     if (method !== "HEAD") conform(answer, findRoute(routes, method, path), paths);
     return answer;
   };
@@ -102,6 +102,13 @@ export async function createApi(url: string, apiKey: string | null): Promise<Tes
     delete: (path, headers) => call("DELETE", path, optional(headers)),
     close: () => agent.close(),
   };
+}
+
+/** Of a stream, which does not end, what comes first. */
+async function textOf({ headers, body }: Dispatcher.ResponseData): Promise<string> {
+  if (!String(headers["content-type"]).startsWith("text/event-stream")) return body.text();
+  for await (const piece of body) return String(piece);
+  return "";
 }
 
 function isList(headers: NonNullable<CallOptions["headers"]>): headers is readonly string[] {
