@@ -46,6 +46,12 @@ function steadyFrom(able: readonly Span[], at: number): number {
   return Math.min(...ends.filter(({ by, to }) => by <= to).map(({ by }) => by));
 }
 
+/** For how much of the span the others, none of which touch, last. */
+export function overlapMs(others: readonly Span[], { from, to }: Span): number {
+  const overlaps = others.map((other) => Math.min(to, other.to) - Math.max(from, other.from));
+  return overlaps.reduce((sum, ms) => sum + Math.max(0, ms), 0);
+}
+
 /** In order, and where they touch as one. */
 export function merge(spans: readonly Span[]): Span[] {
   const merged: { from: number; to: number }[] = [];

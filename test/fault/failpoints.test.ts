@@ -1,12 +1,10 @@
 // Goal: every promise holds when a process dies between any two steps of accept, cancel, claim, fire, settle, heal and takeover.
 // Method: at each failpoint a process in turn kills itself while flows run that pass it; the next goes on, and the histories are compared.
 
-import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { type Failpoint, failpointNames } from "../../src/runtime/failpoint.ts";
-import { type LapseProcess, startLapse } from "../support/process.ts";
-import { makeFolder } from "../support/servers.ts";
+import type { LapseProcess } from "../support/process.ts";
 import { answerTo, useDispatch, useIntake } from "./failpoint-flows.ts";
 import { rowsOf } from "./held.ts";
 import type { Death } from "./history.ts";
@@ -44,19 +42,9 @@ test("each failpoint is walked", () => {
 
 test("a process that dies at any failpoint breaks no promise", { timeout: 2 * testMsMax }, async () => {
   const { url: redisUrl } = await ownRedis();
-  const codeFolder = await compileOnce();
-  const make = () => makeWalk(redisUrl, codeFolder);
+  const make = () => makeWalk(redisUrl);
   await Promise.all([make().then(walkApis), make().then(walkDispatchers), make().then(walkTakeovers)]);
 });
-
-/** Half of what a start costs is reading and compiling; a process that ends by itself keeps that for the others. */
-async function compileOnce(): Promise<string> {
-  const folder = makeFolder();
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const env = { NODE_COMPILE_CACHE: folder, LAPSE_FAILPOINT: "nowhere" };
-  await expect(startLapse({ env })).rejects.toThrow("LAPSE_FAILPOINT: expected one of");
-  return folder;
-}
 
 /** One dispatcher lives on: nothing is late, and no attempt lost. */
 async function walkApis(world: World): Promise<void> {
@@ -151,11 +139,10 @@ function deathsAt(instants: readonly number[], lastAt: number): Death[] {
   return instants.map((at) => ({ at, until: at, takenOverBy: lastAt + takeoverMsMax, how: "killed" }));
 }
 
-async function makeWalk(redisUrl: string, codeFolder: string): Promise<World> {
+async function makeWalk(redisUrl: string): Promise<World> {
   const world = await makeWorld({ redisUrl });
   world.receiver.answer((request) => answerTo(request, world.caller));
-  const start: World["start"] = (role, env) => world.start(role, { NODE_COMPILE_CACHE: codeFolder, ...env });
-  return { ...world, start };
+  return world;
 }
 
 function nameOf(step: Step): string {

@@ -1,5 +1,6 @@
 // Owns the checks of due times: P2 never early, P3 always fires and in time.
 
+import { overlapMs } from "./allowance.ts";
 import { attemptIn, type Due, duesOf } from "./dues.ts";
 import type { Fault, HeldAttempt, Outage, Seen, Span, Told, View } from "./history.ts";
 import { acceptedIn, callsOn } from "./told.ts";
@@ -110,11 +111,7 @@ function possibleFrom(view: View, { id, dueAt, toldAt }: Due, latenessMsMax: num
 
 /** For how much of the span the machine stood still. */
 function stalledMs({ bounds }: View, { from, to }: Span): number {
-  const overlaps = (bounds.stalls ?? []).map((stall) => Math.min(to, stall.to) - Math.max(from, stall.from));
-  return Math.min(
-    stalledMsMax,
-    overlaps.reduce((sum, ms) => sum + Math.max(0, ms), 0),
-  );
+  return Math.min(stalledMsMax, overlapMs(bounds.stalls ?? [], { from, to }));
 }
 
 /** An attempt is lost only with its dispatcher, and its task is then taken over in time. */

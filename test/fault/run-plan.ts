@@ -48,7 +48,7 @@ export interface Watcher {
 }
 
 export async function runPlan(rig: Rig, plan: Plan, { onStep = () => undefined }: Watcher = {}): Promise<Verdict> {
-  const stalls = new Stalls(rig.postgres.url).start();
+  const stalls = new Stalls(() => rig.postgres.url).start();
   const random = randomOf(plan.seed + 1);
   const { caller, receivers } = rig;
   const load = new Load({ caller, receivers, random, ...plan });

@@ -15,6 +15,7 @@ import { makeWorld, testMsMax, type World } from "./world.ts";
 const secondMs = 1_000;
 const schedulesCount = 200;
 const killingMs = sized({ usual: 15 * secondMs, long: 60 * secondMs });
+const killedMin = 5;
 /** Between two kills, at most; a dispatcher is away for as long as it takes to start. */
 const pauseMsMax = 1_500;
 /** For what the last one that was killed had in flight. */
@@ -28,8 +29,7 @@ test("200 schedules lose and repeat nothing while dispatchers are killed", { tim
   const living = await Promise.all([1, 2, 3].map(() => world.start("dispatcher")));
   for (let i = 0; i < schedulesCount; i += 1) await make(world, i);
   const to = hostNow() + killingMs;
-  const killed = await killAtRandom(world, living, to);
-  expect(killed).toBeGreaterThan(3);
+  await killAtRandom(world, living, to);
 
   const unfinished = () => rowsOf<{ count: number }>(world.databaseUrl, unfinishedText(to));
   await until(async () => (await unfinished())[0]?.count === 0, settleMsMax, "every occurrence is made and has ended");
@@ -49,17 +49,15 @@ async function make({ caller, receiver }: World, i: number): Promise<void> {
   expect((await caller.call("POST", "/v1/schedules", schedule)).status).toBe(201);
 }
 
-/** Resolves to how many were killed; at the end as many live as before. */
-async function killAtRandom(world: World, living: LapseProcess[], to: number): Promise<number> {
+/** Until the instant, and on a slow machine until some were killed; at the end as many live as before. */
+async function killAtRandom(world: World, living: LapseProcess[], to: number): Promise<void> {
   const random = randomOf(seed);
-  let killed = 0;
-  for (; hostNow() < to; killed += 1) {
+  for (let killed = 0; hostNow() < to || killed < killedMin; killed += 1) {
     await sleep(random() * pauseMsMax);
     const [doomed] = living.splice(Math.floor(random() * living.length), 1);
     await doomed?.end();
     living.push(await world.start("dispatcher"));
   }
-  return killed;
 }
 
 /** Occurrences up to an instant that are not made, and their tasks that have not ended. */

@@ -21,13 +21,13 @@ const pressureShareMin = 0.8;
 /** Watches until `stop`. */
 export class Stalls {
   readonly #spans: Span[] = [];
-  readonly #databaseUrl: string;
+  readonly #databaseUrl: () => string;
   #isStopped = false;
   #commits: Promise<void> | null = null;
   readonly #timers: NodeJS.Timeout[] = [];
 
   /** `databaseUrl`: of a PostgreSQL that is asked directly, for a commit of nobody's. */
-  constructor(databaseUrl: string) {
+  constructor(databaseUrl: () => string) {
     this.#databaseUrl = databaseUrl;
   }
 
@@ -70,15 +70,22 @@ export class Stalls {
 
   async #commit(): Promise<void> {
     while (!this.#isStopped) {
-      const client = new Client({ connectionString: this.#databaseUrl, connectionTimeoutMillis: 1_000 });
-      client.on("error", () => undefined);
       try {
-        await client.connect();
-        await client.query("create table if not exists public.stall_probe (at timestamptz)");
-        while (!this.#isStopped) await this.#commitOnce(client);
+        await this.#commitAt(this.#databaseUrl());
       } catch {
-        await sleep(commitEveryMs); // It is away, and the plan knows.
+        await sleep(commitEveryMs); // It is away, and the test knows.
       }
+    }
+  }
+
+  async #commitAt(url: string): Promise<void> {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      await client.query("create table if not exists public.stall_probe (at timestamptz)");
+      while (!this.#isStopped) await this.#commitOnce(client);
+    } finally {
       await client.end().catch(() => undefined);
     }
   }

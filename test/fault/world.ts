@@ -13,7 +13,9 @@ import { startPostgres, startRedis, type TestPostgres, type TestRedis } from "..
 import { barePath, makeBareCheckout } from "./bare-checkout.ts";
 import { Caller } from "./caller.ts";
 import { readHeld, untilSettled } from "./held.ts";
+import { overlapMs } from "./allowance.ts";
 import { type Bounds, brokenPromises, type Histories, type Seen } from "./history.ts";
+import { Stalls } from "./stalls.ts";
 import { until } from "./until.ts";
 
 /** For a whole test, starting servers and all; far above what one takes. */
@@ -36,6 +38,8 @@ export interface World {
   readonly untilSeen: (count: number, msMax?: number) => Promise<void>;
   /** Waits until nothing is live, then reads the three histories. */
   readonly histories: () => Promise<Histories>;
+  /** How long a span was, less what the machine stood still in it: for bounds of time. */
+  readonly runningMs: (from: number, to: number) => number;
   /** Waits until nothing is live, and expects every promise to hold and the audit to balance. */
   readonly expectPromisesKept: (bounds: Bounds) => Promise<Histories>;
 }
@@ -57,8 +61,10 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   let api: LapseProcess | null = null;
   const receiver = await startReceiver();
   const caller = new Caller(() => api?.url ?? "http://127.0.0.1:1");
+  const stalls = new Stalls(() => servers.databaseUrl()).start();
   onTestFailed(() => showLogs(processes));
   onTestFinished(async () => {
+    await stalls.stop();
     await Promise.all(processes.map((process) => process.end()));
     await Promise.all([caller.close(), receiver.close()]);
   });
@@ -89,9 +95,10 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     untilSeen: (count, msMax = settleMsMax) =>
       until(() => receiver.requests.length >= count, msMax, `the receiver sees ${count} requests`),
     histories,
+    runningMs: (from, to) => to - from - overlapMs(stalls.spans, { from, to }),
     expectPromisesKept: async (bounds) => {
       const all = await histories();
-      expect(brokenPromises(all, bounds)).toEqual([]);
+      expect(brokenPromises(all, { ...bounds, stalls: stalls.spans })).toEqual([]);
       const audit = JSON.parse((await caller.call("GET", "/v1/audit")).body) as Record<string, unknown>;
       expect(audit).toMatchObject({ balanced: true, overdueCount: 0 });
       return all;
