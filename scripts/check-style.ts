@@ -25,7 +25,7 @@ const timeBans: readonly Ban[] = [
 const faults: string[] = [];
 const files = globSync(["src/**/*.ts", "scripts/**/*.ts", "test/support/**/*.ts"], {
   cwd: rootFolder,
-  exclude: ["**/*.test.ts"],
+  exclude: ["**/*.test.ts", "**/node_modules/**"],
 }).toSorted();
 for (const file of files) {
   const text = readFileSync(join(rootFolder, file), "utf8");

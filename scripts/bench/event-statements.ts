@@ -2,7 +2,7 @@
 // so that it holds also on a machine that does other things.
 
 import pg from "pg";
-import { percentile } from "./rig.ts";
+import { percentile } from "./statistics.ts";
 
 /** As many as a flush has with 50 connections. */
 const tasks = 25;

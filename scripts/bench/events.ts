@@ -9,7 +9,8 @@ import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
 import { createLog } from "../../src/runtime/log.ts";
 import { measureStatements } from "./event-statements.ts";
-import { percentile, post, type Rig, startRig } from "./rig.ts";
+import { post, type Rig, startRig } from "./rig.ts";
+import { percentile } from "./statistics.ts";
 
 type Figure = Readonly<Record<string, unknown>>;
 

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { percentile, post, type Rig } from "./rig.ts";
+import { post, type Rig } from "./rig.ts";
+import { percentile } from "./statistics.ts";
 
 const tasks = 2_000;
 const leadMs = 5_000;

@@ -8,20 +8,14 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
-
-export interface Arrivals {
-  readonly count: number;
-  readonly latenessMs: readonly number[];
-  readonly firstAt: number;
-  readonly lastAt: number;
-}
+import type { Arrivals } from "./receiver.ts";
 
 export interface Rig {
   /** Connections to the API. */
   readonly api: Pool;
   readonly receiverUrl: string;
   /** What arrived since the last call, once `count` did; throws after `timeoutMs`. */
-  arrivals(count: number, timeoutMs: number): Promise<Arrivals>;
+  arrivals(count: number, timeoutMs: number): Promise<Omit<Arrivals, "repeats">>;
   stop(): Promise<void>;
 }
 
@@ -63,7 +57,7 @@ async function readAddress(service: ChildProcess): Promise<string> {
   throw new Error("the service ended before it was ready");
 }
 
-async function collect(receiverUrl: string, count: number, timeoutMs: number): Promise<Arrivals> {
+async function collect(receiverUrl: string, count: number, timeoutMs: number): Promise<Omit<Arrivals, "repeats">> {
   const found: number[] = [];
   let firstAt = Number.POSITIVE_INFINITY;
   let lastAt = 0;
@@ -90,9 +84,23 @@ export async function post(rig: Rig, task: Readonly<Record<string, unknown>>): P
   if (statusCode !== 201) throw new Error(`POST /v1/tasks: ${statusCode} ${answer}`);
 }
 
-/** The value below which `share` of the sorted values lie. */
-export function percentile(sorted: readonly number[], share: number): number {
-  return Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN) * 100) / 100;
+/** A measurement on a service just started. */
+export function onRig<Figure>(measure: (rig: Rig) => Promise<Figure>): () => Promise<Figure> {
+  return async () => {
+    const rig = await startRig();
+    try {
+      return await measure(rig);
+    } finally {
+      await rig.stop();
+    }
+  };
+}
+
+/** The machine, for people. */
+export function machineLine(): string {
+  const [cpu] = cpus();
+  const memoryGiB = Math.round(totalmem() / 2 ** 30);
+  return `${cpu?.model}, ${cpus().length} cores, ${memoryGiB} GiB, Node ${process.version}; load, receiver and servers share it`;
 }
 
 /** Where the figures come from. */

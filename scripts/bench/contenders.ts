@@ -1,0 +1,83 @@
+// Owns which contenders there are, and what a reader has to know of each.
+
+import type { Contender } from "./contender.ts";
+
+export interface ContenderEntry {
+  readonly label: string;
+  /** Where it keeps waiting tasks: on disk before it answers, or in memory. */
+  readonly keeps: "PostgreSQL" | "Redis" | "nothing";
+  readonly keepsOutcomes: boolean;
+  /** For people: how it was set. */
+  readonly settings: string;
+  load(): Promise<Contender>;
+}
+
+/** The first is measured against the others; the limit is no peer. */
+export const contenders = {
+  lapse: {
+    label: "Lapse",
+    keeps: "PostgreSQL",
+    keepsOutcomes: true,
+    settings: "defaults, over HTTP, webhooks signed, each accepted task with a key that is unique",
+    load: async () => (await import("./lapse.ts")).lapse,
+  },
+  "pg-boss": {
+    label: "pg-boss 12.38.0",
+    keeps: "PostgreSQL",
+    keepsOutcomes: true,
+    settings:
+      "`send`, `insert`, `work` with batches of 100 by 2 workers, `perJobResults`, `burstWhenBatchFull`, polling at its least, 0.5 s; LISTEN/NOTIFY does not serve tasks due later",
+    load: async () => (await import("./peers/pg-boss.ts")).pgBoss,
+  },
+  "bullmq-redis": {
+    label: "BullMQ 6.7.0 on Redis",
+    keeps: "Redis",
+    keepsOutcomes: true,
+    settings: "`add`, `addBulk`, a worker with concurrency 100; Redis without persistence, as fast as it goes",
+    load: async () => (await import("./peers/bullmq.ts")).bullmqOnRedis,
+  },
+  "bullmq-postgres": {
+    label: "BullMQ 6.7.0 on PostgreSQL",
+    keeps: "PostgreSQL",
+    keepsOutcomes: true,
+    settings: "the same with `createPostgresBackend`, a pool of 20",
+    load: async () => (await import("./peers/bullmq.ts")).bullmqOnPostgres,
+  },
+  "graphile-worker": {
+    label: "graphile-worker 0.18.0",
+    keeps: "PostgreSQL",
+    keepsOutcomes: false,
+    settings:
+      "`addJob`, `addJobs`, 100 concurrent jobs, a local queue of 500 and `completeJobBatchDelay` 0 as in its own benchmark, `pollInterval` 10 ms (default 2 s)",
+    load: async () => (await import("./peers/graphile-worker.ts")).graphileWorker,
+  },
+  /** Another checkout of Lapse (`--beside`), for those who compare before with after. */
+  beside: {
+    label: "Lapse beside",
+    keeps: "PostgreSQL",
+    keepsOutcomes: true,
+    settings: "the checkout of `--beside`",
+    load: async () => (await import("./lapse.ts")).lapse,
+  },
+  limit: {
+    label: "the limit",
+    keeps: "PostgreSQL",
+    keepsOutcomes: true,
+    settings:
+      "Express, statements on a table like Lapse's, undici, each with nothing between; lateness without a store",
+    load: async () => (await import("./limit.ts")).limit,
+  },
+} as const satisfies Readonly<Record<string, ContenderEntry>>;
+
+export type ContenderName = keyof typeof contenders;
+
+export const contenderNames = Object.keys(contenders) as readonly ContenderName[];
+
+export function isContenderName(name: string): name is ContenderName {
+  return Object.hasOwn(contenders, name);
+}
+
+/** Those of other makers. */
+export function isPeer(name: ContenderName): boolean {
+  return name !== "lapse" && name !== "beside" && name !== "limit";
+}

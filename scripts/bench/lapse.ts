@@ -1,0 +1,50 @@
+// Owns Lapse as the benchmark runs it: one process with the default settings.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import type { Contender } from "./contender.ts";
+import { openHttpProducer } from "./http-producer.ts";
+
+const countSql = `select count(*) filter (where state in ('scheduled', 'paused', 'running'))::int as live,
+  count(*) filter (where state = 'succeeded')::int as succeeded from lapse.tasks`;
+
+/** Of the log: what goes its usual way. */
+const infoLine = /^\{"level":[1-3]0,/;
+
+export const lapse: Contender = {
+  async startWorker({ databaseUrl, redisUrl, lapseFolder }) {
+    const service = spawn(process.execPath, ["src/main.ts"], {
+      cwd: lapseFolder,
+      env: {
+        ...process.env,
+        PORT: "0",
+        DATABASE_URL: databaseUrl,
+        REDIS_URL: redisUrl,
+        LAPSE_ALLOW_PRIVATE_TARGETS: "true",
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const exited = once(service, "exit");
+    createInterface(service.stderr).on("line", (line) => {
+      if (!infoLine.test(line)) console.error(`lapse: ${line}`);
+    });
+    process.once("exit", () => service.kill("SIGKILL"));
+    for await (const line of createInterface(service.stdout)) {
+      const address = /^lapse: listening on (\S+)$/.exec(line)?.[1];
+      if (address === undefined) continue;
+      return {
+        address,
+        async stop() {
+          service.kill("SIGTERM");
+          await exited;
+        },
+      };
+    }
+    throw new Error("the service ended before it was ready");
+  },
+  openProducer(servers, address) {
+    if (address === null) throw new Error("Lapse is reached over HTTP");
+    return Promise.resolve(openHttpProducer(servers, address, countSql));
+  },
+};

@@ -1,0 +1,42 @@
+// Owns how much each figure does.
+
+export interface Sizes {
+  readonly rounds: number;
+  readonly warmUpTasks: number;
+  readonly acceptWarmMs: number;
+  readonly acceptMs: number;
+  readonly bulkTasks: number;
+  readonly drainTasks: number;
+  readonly cancelTasks: number;
+  readonly latenessMs: number;
+  readonly bytesTasks: number;
+  readonly backlogTasks: number;
+}
+
+/** About 20 minutes. */
+export const fullSizes: Sizes = {
+  rounds: 3,
+  warmUpTasks: 2_000,
+  acceptWarmMs: 1_000,
+  acceptMs: 4_000,
+  bulkTasks: 50_000,
+  drainTasks: 20_000,
+  cancelTasks: 10_000,
+  latenessMs: 10_000,
+  bytesTasks: 20_000,
+  backlogTasks: 1_000_000,
+};
+
+/** A minute or two: it shows that all of it works, and little more. */
+export const quickSizes: Sizes = {
+  rounds: 1,
+  warmUpTasks: 500,
+  acceptWarmMs: 300,
+  acceptMs: 1_000,
+  bulkTasks: 5_000,
+  drainTasks: 2_000,
+  cancelTasks: 2_000,
+  latenessMs: 2_000,
+  bytesTasks: 5_000,
+  backlogTasks: 10_000,
+};
