@@ -5,7 +5,15 @@ import { v7 as uuidv7 } from "uuid";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task, TaskBody } from "../task/task.ts";
-import { type BoundStatement, bind, type Connection, type Database, execute, type Rows } from "./database.ts";
+import {
+  type BoundStatement,
+  bind,
+  type Connection,
+  type Database,
+  execute,
+  type Rows,
+  type Statement,
+} from "./database.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
 
 /** A new task with its id and times, ready to be stored. */
@@ -16,6 +24,10 @@ export interface Arrival {
   readonly dueAt: number;
 }
 
+/**
+ * The columns of an arrival, each sent as one array. `shared` ones are JSON that nearly all tasks of a flush have in common, and that takes
+ * Postgres 5 µs to read: each text is sent once, in an array of its own, and a row has its place there (a third of a flush of 500).
+ */
 const columns = [
   ["id", "uuid"],
   ["queue", "text"],
@@ -25,41 +37,46 @@ const columns = [
   ["created_at", "timestamptz"],
   ["url", "text"],
   ["method", "text"],
-  ["headers", "jsonb"],
+  ["headers", "shared"],
   ["payload", "text"],
   ["body", "text"],
   ["content_type", "text"],
   ["timeout_ms", "int"],
-  ["retry", "jsonb"],
+  ["retry", "shared"],
   ["misfire_grace_ms", "bigint"],
   ["delivery", "text"],
   ["max_reschedules", "int"],
-  ["labels", "jsonb"],
+  ["labels", "shared"],
   ["traceparent", "text"],
   ["request_hash", "text"],
 ] as const;
 
 const names = columns.map(([name]) => name).join(", ");
-const arrays = columns.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
+const arrays = columns.map(([, type], i) => `$${i + 1}::${type === "shared" ? "int" : type}[]`).join(", ");
+const [notAfterPlace, tallyPlace, sharedPlace] = [1, 2, 3].map((n) => `$${columns.length + n}`);
+const values = columns
+  .map(([name, type]) => (type === "shared" ? `(${sharedPlace}::jsonb[])[${name}]` : name))
+  .join(", ");
 
 /**
  * Counts what it stores, and nothing else: it may be sent again after its answer was lost, and may then store what a key had kept out.
  * A network that stood still may deliver it long after its caller was told 503 and has asked again: it must store nothing then, since its
  * key may be free again, and the task would be a second one. `on conflict do nothing` covers a taken key and, where it is sent again, the
- * ids themselves.
+ * ids themselves. Its plan depends on nothing that the tables hold.
  */
-const storeTasks = {
+const storeTasks: Statement = {
   name: "accept_tasks",
+  keepsPlan: true,
   text: `with stored as (
       insert into lapse.tasks (${names}, next_attempt_at, updated_at, finished_at)
-      select ${names}, due_at, created_at, case when state = 'cancelled' then created_at end
+      select ${values}, due_at, created_at, case when state = 'cancelled' then created_at end
       from unnest(${arrays}) as arrival (${names})
-      where $${columns.length + 1}::timestamptz is null or clock_timestamp() < $${columns.length + 1}::timestamptz
+      where ${notAfterPlace}::timestamptz is null or clock_timestamp() < ${notAfterPlace}::timestamptz
       on conflict do nothing
       returning id, queue
     ), counted as (
       insert into lapse.tallies (id, queue, kind, count)
-      select $${columns.length + 2}::uuid, queue, 'accepted', count(*) from stored group by queue
+      select ${tallyPlace}::uuid, queue, 'accepted', count(*) from stored group by queue
     )
     select id from stored`,
 };
@@ -101,7 +118,8 @@ function storing(
   arrivals: readonly Arrival[],
   { state, notAfter }: { state: "scheduled" | "cancelled"; notAfter: string | null },
 ): BoundStatement {
-  return bind(storeTasks, [...columnValues(arrivals, state), notAfter, uuidv7()]);
+  const shared = new SharedTexts();
+  return bind(storeTasks, [...columnValues(arrivals, state, shared), notAfter, uuidv7(), shared.texts]);
 }
 
 function idsOf(rows: Rows): Set<string> {
@@ -209,22 +227,37 @@ export function bodyColumns(body: TaskBody): {
 }
 
 /** One array a column, in the order of `columns`. */
-function columnValues(arrivals: readonly Arrival[], state: string): unknown[][] {
-  const values: unknown[][] = columns.map(() => []);
-  for (const arrival of arrivals) {
-    const { task } = arrival;
-    const definition = definitionColumns(task);
-    const row: Record<(typeof columns)[number][0], unknown> = {
+function columnValues(arrivals: readonly Arrival[], state: string, shared: SharedTexts): unknown[][] {
+  const rows = arrivals.map((arrival): Record<(typeof columns)[number][0], unknown> => {
+    const { headers, retry, labels, ...definition } = definitionColumns(arrival.task);
+    return {
+      ...definition,
       id: arrival.id,
-      queue: task.queue,
-      key: task.key,
+      queue: arrival.task.queue,
+      key: arrival.task.key,
       state,
       due_at: instant(arrival.dueAt),
       created_at: instant(arrival.createdAt),
-      request_hash: task.requestHash,
-      ...definition,
+      request_hash: arrival.task.requestHash,
+      headers: shared.placeOf(headers),
+      retry: shared.placeOf(retry),
+      labels: shared.placeOf(labels),
     };
-    for (const [i, [name]] of columns.entries()) values[i]?.push(row[name]);
+  });
+  return columns.map(([name]) => rows.map((row) => row[name]));
+}
+
+/** The different ones of many texts, and each one's place among them, counted from 1 as in Postgres. */
+class SharedTexts {
+  readonly #places = new Map<string, number>();
+
+  get texts(): string[] {
+    return [...this.#places.keys()];
   }
-  return values;
+
+  placeOf(text: string): number {
+    const place = this.#places.get(text) ?? this.#places.size + 1;
+    this.#places.set(text, place);
+    return place;
+  }
 }
