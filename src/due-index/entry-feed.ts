@@ -22,6 +22,14 @@ export class EntryFeed {
     this.#parts = parts;
   }
 
+  /** New tasks: of those beyond what the index holds it knows nothing yet, and need not be told. */
+  made(entries: readonly DueEntry[]): void {
+    const until = this.#parts.now() + entryHorizonMs;
+    for (const entry of entries) if (entry.at <= until) this.#due.push(entry);
+    if (this.#due.length > 0) this.#schedule();
+  }
+
+  /** Tasks whose due time was moved. */
   due(entries: readonly DueEntry[]): void {
     const until = this.#parts.now() + entryHorizonMs;
     for (const entry of entries) {

@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from "node:http";
 import type { EventSink } from "../events/event-stream.ts";
+import { securityHeaders } from "./security-headers.ts";
 
 export interface Answer {
   readonly status: number;
@@ -26,11 +27,12 @@ export function jsonAnswer(body: string): Answer {
 const noContent = 204;
 
 /** Answers carry callers' payloads: no cache may keep them, unless the answer says otherwise. */
-const commonHeaders = { "content-type": "application/json", "cache-control": "no-store" };
+const emptyHeaders = { ...securityHeaders, "cache-control": "no-store" };
+const commonHeaders = { ...emptyHeaders, "content-type": "application/json" };
 
 /** Begins a stream: its head is sent at once, so that the client knows that it is connected. */
 export function sendStream(response: ServerResponse, answer: StreamAnswer): EventSink {
-  response.writeHead(answer.status, { "cache-control": "no-store", ...answer.headers });
+  response.writeHead(answer.status, { ...emptyHeaders, ...answer.headers });
   response.flushHeaders();
   const sink = createSink(response);
   answer.open(sink);
@@ -70,7 +72,7 @@ function createSink(response: ServerResponse): EventSink {
 export function send(response: ServerResponse, answer: Answer): void {
   if (answer.status === noContent) {
     // RFC 9110 section 8.6: it has no length, and so no type.
-    response.writeHead(noContent, { "cache-control": "no-store", ...answer.headers }).end();
+    response.writeHead(noContent, { ...emptyHeaders, ...answer.headers }).end();
     return;
   }
   const length = typeof answer.body === "string" ? Buffer.byteLength(answer.body) : answer.body.length;

@@ -1,7 +1,6 @@
-// Owns putting the API together: the routes of the process's role, the security headers, and the end of the line for what no route takes.
+// Owns putting the API together: the routes of the process's role, and the end of the line for what no route takes.
 
 import express, { type ErrorRequestHandler, type Express } from "express";
-import helmet from "helmet";
 import { send } from "./answer.ts";
 import { openApiDocument } from "./openapi.ts";
 import type { ApiParts } from "./parts.ts";
@@ -32,7 +31,6 @@ export function createApp(parts: ApiParts): Express {
   app.disable("etag");
   app.set("query parser", "simple");
   app.set("case sensitive routing", true);
-  app.use(securityHeaders());
   mountRoutes(app, createRoutes(parts), parts);
   app.use((request) => {
     throw new ApiProblem("no-such-route", `Nothing is at ${request.path}.`);
@@ -69,17 +67,6 @@ export function createRoutes(parts: ApiParts): Route[] {
     }),
   ];
   return routes;
-}
-
-/** Answers are data: nothing in them may load, run or be framed. /docs has a policy of its own. TLS, and so HSTS, ends elsewhere. */
-function securityHeaders(): ReturnType<typeof helmet> {
-  return helmet({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: { defaultSrc: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] },
-    },
-    strictTransportSecurity: false,
-  });
 }
 
 /** What never reached a route of ours: an unknown path, a method that a path does not take, a URL that cannot be decoded. */

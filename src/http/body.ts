@@ -77,7 +77,10 @@ function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> 
     request.on("end", () =>
       resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
     );
-    request.on("close", () => reject(endedEarly()));
+    // An error is dear to make, and every request closes.
+    request.on("close", () => {
+      if (!request.readableEnded) reject(endedEarly());
+    });
     request.on("error", reject);
   });
 }

@@ -34,8 +34,8 @@ function unquote(line: string): string | null {
   return bareKey.test(line) ? line : null;
 }
 
-/** What the key of a call is kept under, or null where the call has none. `fields` are the validated ones, in a canonical form. */
-export function idempotencyScope(call: Call, path: string, fields: string): IdempotencyScope | null {
+/** What the key of a call is kept under, or null where the call has none. `fields` tells the validated ones, in a canonical form. */
+export function idempotencyScope(call: Call, path: string, fields: () => string): IdempotencyScope | null {
   // The joined headers are asked first: nearly no call has the header, and the raw ones must be walked.
   const key = call.headers[headerName] === undefined ? null : readIdempotencyKey(call.rawHeaders);
   if (key === null) return null;
@@ -44,7 +44,7 @@ export function idempotencyScope(call: Call, path: string, fields: string): Idem
     method: "POST",
     path,
     key,
-    fingerprint: hash("sha256", fields, "base64url"),
+    fingerprint: hash("sha256", fields(), "base64url"),
   };
 }
 

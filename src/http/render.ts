@@ -87,8 +87,10 @@ export function renderQueue({ name, concurrency, rateLimit, paused, defaults }: 
 
 function renderTimes(task: Task): string {
   const finishedAt = task.finishedAt === null ? "null" : `"${renderInstant(task.finishedAt)}"`;
-  const [dueAt, nextAttemptAt] = [renderInstant(task.dueAt), renderInstant(task.nextAttemptAt)];
-  const [createdAt, updatedAt] = [renderInstant(task.createdAt), renderInstant(task.updatedAt)];
+  const [dueAt, createdAt] = [renderInstant(task.dueAt), renderInstant(task.createdAt)];
+  // Of a new task they are the same: an instant takes longer to write than all the rest of a line.
+  const nextAttemptAt = task.nextAttemptAt === task.dueAt ? dueAt : renderInstant(task.nextAttemptAt);
+  const updatedAt = task.updatedAt === task.createdAt ? createdAt : renderInstant(task.updatedAt);
   return `"dueAt":"${dueAt}","nextAttemptAt":"${nextAttemptAt}","createdAt":"${createdAt}","updatedAt":"${updatedAt}","finishedAt":${finishedAt}`;
 }
 

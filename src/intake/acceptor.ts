@@ -6,6 +6,7 @@ import { monotonicMs, sleep } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
+import { randomIdBytes } from "../runtime/random-bytes.ts";
 import {
   type Arrival,
   acceptedTask,
@@ -122,7 +123,7 @@ export class Acceptor {
     const { clock, queues } = this.#parts;
     const createdAt = clock.after(0);
     const task = withDefaults(request, queues.defaultsOf(request.queue));
-    return { id: uuidv7({ msecs: createdAt }), task, createdAt, dueAt: dueTime(task.due, clock) };
+    return { id: uuidv7({ msecs: createdAt, rng: randomIdBytes }), task, createdAt, dueAt: dueTime(task.due, clock) };
   }
 
   /**
@@ -230,9 +231,12 @@ export class Acceptor {
   }
 
   #signalled<Outcome extends AcceptOutcome>(outcome: Outcome): Outcome {
+    const { signals } = this.#parts;
     if ((outcome.kind === "created" || outcome.kind === "replaced") && outcome.task.state === "scheduled") {
       const { queue, id, nextAttemptAt } = outcome.task;
-      this.#parts.signals.due([{ queue, id, at: nextAttemptAt }]);
+      const entries = [{ queue, id, at: nextAttemptAt }];
+      if (outcome.kind === "created") signals.made(entries);
+      else signals.due(entries);
     }
     return outcome;
   }

@@ -3,6 +3,8 @@
 import type { DueEntry } from "../due-index/due-index.ts";
 
 export interface IntakeSignals {
+  /** New tasks wait, due at these times. */
+  made(entries: readonly DueEntry[]): void;
   /** Tasks wait, due at these times: earlier or later than they did. */
   due(entries: readonly DueEntry[]): void;
   /** Tasks wait no more. */

@@ -27,6 +27,8 @@ export class OwnEndpoints {
   /** Whether a URL with this host and port points here, as far as can be said without looking anything up. */
   has(host: string, port: number): boolean {
     const own = this.#at(port);
+    // Nearly always: a list of addresses takes longer to make than the whole rest of judging a URL.
+    if (own.length === 0) return false;
     return (
       own.includes(host) || knownAddresses(host).some((address) => isReachedBy(own.flatMap(knownAddresses), address))
     );

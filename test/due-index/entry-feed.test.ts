@@ -54,6 +54,14 @@ describe("tasks that wait", () => {
     expect(hints).toEqual([["q", now + entryHorizonMs]]);
   });
 
+  test("are entered when they are new, unless they are due beyond the horizon", async () => {
+    const { feed, puts, removals } = setUp();
+    feed.made([entry("far", now + entryHorizonMs + 1), entry("near", now + entryHorizonMs)]);
+    feed.made([entry("far too", now + entryHorizonMs + 1)]);
+    await turn();
+    expect({ puts, removals }).toEqual({ puts: [[entry("near", now + entryHorizonMs)]], removals: [] });
+  });
+
   test("are hinted at where the index cannot keep them too", async () => {
     const { feed, hints } = setUp(new Error("Redis is away"));
     feed.due([entry("1", now)]);

@@ -6,7 +6,7 @@ import { Canceller } from "../../src/intake/canceller.ts";
 import { Clock } from "../../src/runtime/clock.ts";
 import { cancelTask, cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
 import { claim } from "../../src/store/claims.ts";
-import { openStore, randomOf } from "./store.ts";
+import { noSignals, openStore, randomOf } from "./store.ts";
 
 const store = await openStore();
 const { database } = store;
@@ -93,7 +93,7 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
   const random = randomOf(seed);
   const canceller = new Canceller({
     database,
-    signals: { due: () => undefined, gone: () => undefined, queueChanged: () => undefined },
+    signals: noSignals,
     clock: new Clock(),
   });
   const faults: string[] = [];
@@ -123,7 +123,7 @@ test("of a cancel and a claim at once exactly one wins each of 500 tasks", async
 test("callers of unlike reach at once each cancel what they can see, and no other", async () => {
   const canceller = new Canceller({
     database,
-    signals: { due: () => undefined, gone: () => undefined, queueChanged: () => undefined },
+    signals: noSignals,
     clock: new Clock(),
   });
   const [mail, reports] = [

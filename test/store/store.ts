@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { v7 as uuidv7 } from "uuid";
+import type { IntakeSignals } from "../../src/intake/signals.ts";
 import { createLog } from "../../src/runtime/log.ts";
 import type { Arrival } from "../../src/store/accept.ts";
 import { claim } from "../../src/store/claims.ts";
@@ -46,6 +47,14 @@ export interface TestStore {
   claimed(owner: string, ...rows: readonly RowFields[]): Promise<ClaimedTask[]>;
   close(): Promise<void>;
 }
+
+/** Nobody needs to hear of what intake does here. */
+export const noSignals: IntakeSignals = {
+  made: () => undefined,
+  due: () => undefined,
+  gone: () => undefined,
+  queueChanged: () => undefined,
+};
 
 export async function openStore(): Promise<TestStore> {
   const testDatabase = await createDatabase();

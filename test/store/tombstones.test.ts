@@ -8,15 +8,14 @@ import { Clock } from "../../src/runtime/clock.ts";
 import { KnownQueues } from "../../src/store/queues.ts";
 import { readAudit } from "../../src/store/audit.ts";
 import { leaveTombstones, makeTombstones } from "../../src/store/tombstones.ts";
-import { newTask, openStore } from "./store.ts";
+import { newTask, noSignals, openStore } from "./store.ts";
 
 const hourMs = 3_600_000;
 const store = await openStore();
 const { database } = store;
 const queues = new KnownQueues(database);
-const signals = { due: () => undefined, gone: () => undefined, queueChanged: () => undefined };
-const acceptor = new Acceptor({ database, queues, clock: new Clock(), signals });
-const bulk = new BulkChanger(database, queues, signals);
+const acceptor = new Acceptor({ database, queues, clock: new Clock(), signals: noSignals });
+const bulk = new BulkChanger(database, queues, noSignals);
 afterAll(() => store.close());
 
 function make(keys: readonly string[], lifetimeMs = hourMs, queue = "default"): Promise<string[]> {

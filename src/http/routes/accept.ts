@@ -55,7 +55,7 @@ export function acceptRoute(parts: Pick<ApiParts, "intake">, schemas: TaskSchema
       const task = toTaskRequest(call.body, { payloadText, traceparent: readTraceparent(call.headers.traceparent) });
       const refused = confinementProblem(call.caller, task.queue);
       if (refused !== null) throw refused;
-      const idempotency = idempotencyScope(call, tasksPath, requestFingerprint(task));
+      const idempotency = idempotencyScope(call, tasksPath, () => requestFingerprint(task));
       if (idempotency === null) return acceptAnswer(await parts.intake.accept(task));
       const options = { atomic: false, idempotency };
       return onceAnswer(await parts.intake.acceptOnce([task], options, ([outcome]) => keepable(acceptAnswer(outcome))));

@@ -46,7 +46,7 @@ export function batchRoute(parts: Pick<ApiParts, "intake">, schemas: TaskSchemas
       const tasks = items.filter((item): item is TaskRequest => !(item instanceof ApiProblem));
       if (tasks.length === 0) return batchResult(items, [], atomic);
       const render = (outcomes: AcceptOutcome[]): Answer => batchResult(items, outcomes, atomic);
-      const idempotency = idempotencyScope(call, batchPath, fingerprint(items, call));
+      const idempotency = idempotencyScope(call, batchPath, () => fingerprint(items, call));
       if (idempotency === null) return render(await parts.intake.acceptMany(tasks, { atomic }));
       const outcome = await parts.intake.acceptOnce(tasks, { atomic, idempotency }, (outcomes) =>
         keepable(render(outcomes)),

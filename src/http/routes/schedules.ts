@@ -64,7 +64,7 @@ function createRoute({ schedules }: ScheduleParts, schemas: ScheduleSchemas): Ro
       const payloadText = body.payload === undefined ? null : memberText(bodyText, "payload");
       const traceparent = readTraceparent(call.headers.traceparent);
       const schedule = toNewSchedule(body, { payloadText, bodyText, traceparent });
-      const idempotency = idempotencyScope(call, schedulesPath, schedule.requestHash);
+      const idempotency = idempotencyScope(call, schedulesPath, () => schedule.requestHash);
       const reach = caller.queues;
       if (idempotency === null) return createAnswer(await schedules.create(schedule, reach));
       const render = (outcome: CreateScheduleOutcome) => keepable(createAnswer(outcome));
