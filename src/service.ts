@@ -95,10 +95,24 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   const events = new Events({ ...common, metrics, signals: feed });
   const maintenance = new Maintenance({ ...common, retentionMs: config.retentionMs });
 
-  let isStopping = false;
-  const readiness = () => readReadiness(database, { redisIndex, isStopping });
+  const stop = new AbortController();
+  const stopping = stop.signal;
+  const readiness = () => readReadiness(database, { redisIndex, isStopping: stopping.aborted });
   const calls = { intake, queues, schedules, events: events.feed, subscriptions: events.subscriptions };
-  const given = { ...calls, metrics, clock, log, readiness, config, database, scripts, secrets, confirmTokens, guard };
+  const given = {
+    ...calls,
+    metrics,
+    clock,
+    log,
+    readiness,
+    stopping,
+    config,
+    database,
+    scripts,
+    secrets,
+    confirmTokens,
+    guard,
+  };
   const server = await listen(createApp(apiParts(given)), config);
   own.add(server.url, httpPort);
   for (const part of [dispatcher, producer, events, maintenance]) part?.start();
@@ -107,7 +121,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
   return {
     url: server.url,
     async stop() {
-      isStopping = true;
+      stop.abort();
       const isWritten = await drain({ server, intake, dispatcher, producer, maintenance, events });
       sender.close();
       closeIndex();
@@ -168,6 +182,7 @@ type CallParts =
   | "clock"
   | "log"
   | "readiness"
+  | "stopping"
   | "events"
   | "subscriptions";
 

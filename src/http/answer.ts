@@ -11,12 +11,20 @@ export interface Answer {
   readonly body: string | Buffer;
 }
 
+/** Where an answer that goes on is written to. */
+export interface AnswerSink extends EventSink {
+  /** What was written and still stands in this process: its client does not read as fast. */
+  readonly waitingBytes: number;
+}
+
 /** An answer that goes on: what is written later is sent at once. */
 export interface StreamAnswer {
   readonly status: 200;
   readonly headers: Readonly<Record<string, string>>;
   /** Begins it; the sink's close ends it. */
-  open(sink: EventSink): void;
+  open(sink: AnswerSink): void;
+  /** The caller would not be let in any more. Where it is left out, the stream just ends. */
+  refuse?(why: Error): void;
 }
 
 /** A 200 of JSON text. */
@@ -31,7 +39,7 @@ const emptyHeaders = { ...securityHeaders, "cache-control": "no-store" };
 const commonHeaders = { ...emptyHeaders, "content-type": "application/json" };
 
 /** Begins a stream: its head is sent at once, so that the client knows that it is connected. */
-export function sendStream(response: ServerResponse, answer: StreamAnswer): EventSink {
+export function sendStream(response: ServerResponse, answer: StreamAnswer): AnswerSink {
   response.writeHead(answer.status, { ...emptyHeaders, ...answer.headers });
   response.flushHeaders();
   const sink = createSink(response);
@@ -39,7 +47,7 @@ export function sendStream(response: ServerResponse, answer: StreamAnswer): Even
   return sink;
 }
 
-function createSink(response: ServerResponse): EventSink {
+function createSink(response: ServerResponse): AnswerSink {
   let isClosed = response.destroyed;
   const actions: (() => void)[] = [];
   response.on("close", () => {
@@ -56,6 +64,9 @@ function createSink(response: ServerResponse): EventSink {
       }),
     get isClosed() {
       return isClosed;
+    },
+    get waitingBytes() {
+      return isClosed ? 0 : response.writableLength;
     },
     end(now = false) {
       if (now) response.destroy();

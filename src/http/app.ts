@@ -14,6 +14,7 @@ import { cancelRoutes } from "./routes/cancel.ts";
 import { changeRoutes } from "./routes/change.ts";
 import { documentationRoutes } from "./routes/documentation.ts";
 import { eventRoutes } from "./routes/events.ts";
+import { importRoute } from "./routes/import.ts";
 import { adminRoutes, healthRoutes } from "./routes/operating.ts";
 import { queueRoutes } from "./routes/queues.ts";
 import { readRoutes } from "./routes/read.ts";
@@ -49,6 +50,7 @@ export function createRoutes(parts: ApiParts): Route[] {
   const routes: Route[] = [
     acceptRoute(parts, schemas),
     batchRoute(parts, schemas),
+    importRoute(parts, schemas),
     ...bulkRoutes(parts),
     ...cancelRoutes(parts),
     ...readRoutes(parts),

@@ -16,24 +16,31 @@ export interface JsonBody {
 
 /** Reads the whole body as JSON. Throws a 400, 413 or 415 problem; a body over the limit is not held in memory. */
 export async function readJson(request: IncomingMessage, bytesMax: number): Promise<JsonBody> {
-  checkContentType(request);
+  checkContentType(request, "application/json");
   const bytes = await readBytes(request, bytesMax);
   if (!isUtf8(bytes)) throw new ApiProblem("malformed-json", "The body is not valid UTF-8.");
   const text = bytes.toString("utf8");
   return { text, value: parseJson(text), faults: unstorableFaults(text) };
 }
 
-function unstorableFaults(text: string): Fault[] {
+/** Strings that JSON can write and Postgres cannot hold. */
+export function unstorableFaults(text: string): Fault[] {
   return unstorableStrings(text, faultsMax).map((path) => ({ path, message: "must not hold NUL or a lone surrogate" }));
 }
 
-/** RFC 8259: JSON is UTF-8; a charset that says otherwise is refused, as is a body that is compressed. */
-const jsonContentType = /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i;
+export type BodyType = "application/json" | "application/x-ndjson";
 
-function checkContentType(request: IncomingMessage): void {
+/** RFC 8259: JSON is UTF-8; a charset that says otherwise is refused, as is a body that is compressed. */
+const contentTypes: Readonly<Record<BodyType, RegExp>> = {
+  "application/json": /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i,
+  "application/x-ndjson": /^application\/x-ndjson[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i,
+};
+
+/** Throws a 415 problem for a body of another type, or one that is compressed. */
+export function checkContentType(request: IncomingMessage, type: BodyType): void {
   const contentType = request.headers["content-type"];
-  if (contentType === undefined || !jsonContentType.test(contentType)) {
-    throw new ApiProblem("unsupported-media-type", "Send the body as application/json, in UTF-8.");
+  if (contentType === undefined || !contentTypes[type].test(contentType)) {
+    throw new ApiProblem("unsupported-media-type", `Send the body as ${type}, in UTF-8.`);
   }
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity") {

@@ -66,7 +66,7 @@ export const cursorCharsMax = 512;
 /** A name of 256 characters, each of four bytes that JSON may escape, in base64. */
 export const nameCursorCharsMax = 4_096;
 
-/** A task's body: 256 KiB of `body` may be written as six times as many bytes of escapes, and the rest needs less than 512 KiB. */
+/** A task's body, or an import's line without its end: 256 KiB of `body` may be written as six times as many bytes of escapes, and the rest needs less than 512 KiB. */
 export const taskBytesMax = 2 * 1024 * 1024;
 export const batchBytesMax = 16 * 1024 * 1024;
 /** 10,000 keys of 512 ASCII characters fit. */
@@ -85,6 +85,26 @@ export const apiKeyNameCharsMax = 128;
 export const apiKeyQueuesMax = 64;
 /** 64 names of 128 characters fit. */
 export const apiKeyBytesMax = 64 * 1024;
+
+/** Imports that a process takes at once: each may hold some 10 MiB. */
+export const importsMax = 16;
+/** Without a whole line for so long an import is cut off; the time that Lapse itself takes is not counted. */
+export const importLineMsMax = minuteMs;
+/** Lines of an import that are read and not yet written, and their bytes; one line more may come on top. */
+export const importUnderWayMax = 2_000;
+export const importUnderWayBytesMax = 4 * 1024 * 1024;
+/** Lines that are written together, and after which other requests have a turn. */
+export const importTogetherMax = 250;
+/** Each so many lines the answer says how far it is. */
+export const importProgressLines = 1_000;
+/**
+ * What an import has to say is kept for a client that does not read yet, up to this; then nothing more is taken in, and after so long the
+ * import stops. A client that reads only after it has sent all so gets its answer rather than a deadlock.
+ */
+export const importUnreadBytesMax = 4 * 1024 * 1024;
+export const importUnreadMsMax = minuteMs;
+/** How long the rest of a request is read and dropped once its import has stopped, so that its client gets to see why. */
+export const importDiscardMsMax = minuteMs;
 
 export const subscriptionBytesMax = 16 * 1024;
 /** Streams beyond the most are told to come back after this. */

@@ -4,13 +4,15 @@ import {
   createDocument,
   type ZodOpenApiOperationObject,
   type ZodOpenApiPathsObject,
+  type ZodOpenApiRequestBodyObject,
   type ZodOpenApiResponseObject,
 } from "zod-openapi";
 import { z } from "zod";
 import { scopes } from "../task/scope.ts";
 import { webhooks } from "./openapi-webhooks.ts";
+import type { BodyType } from "./body.ts";
 import { ApiProblem, type ProblemName, problemContentType, problemTypes } from "./problem.ts";
-import type { AnswerDoc, Route } from "./route.ts";
+import type { AnswerDoc, LinesRule, Route } from "./route.ts";
 import { problemAnswerBody } from "./schemas/answers.ts";
 import { pathParameters } from "./schemas/calls.ts";
 
@@ -41,7 +43,7 @@ Times go out as RFC 3339 in UTC with milliseconds. Durations come in as ISO 8601
 
 With LAPSE_RATE_LIMIT set, each API key has so many requests a second: answers carry \`RateLimit-Policy\` and \`RateLimit\`, and one too many is 429.
 
-\`Idempotency-Key\` is honoured where it is listed. Elsewhere it is taken and ignored: those calls name the tasks they mean, so a repeat finds what the first one left.`;
+\`Idempotency-Key\` is honoured where it is listed. Elsewhere it is taken and ignored: those calls name the tasks they mean, so a repeat finds what the first one left. Of an import it is refused: see there.`;
 
 const tags = [
   { name: "Tasks", description: "One webhook call each, fired once, at its due time." },
@@ -70,7 +72,7 @@ const securitySchemes = {
 } as const;
 
 function operation(route: Route): ZodOpenApiOperationObject {
-  const { doc, body } = route;
+  const { doc, body, lines } = route;
   const query = doc.query ?? (route.query instanceof z.ZodObject ? route.query : undefined);
   const path = pathSchema(route);
   return {
@@ -84,16 +86,14 @@ function operation(route: Route): ZodOpenApiOperationObject {
       ...(query === undefined ? {} : { query }),
       ...(doc.headers === undefined ? {} : { header: doc.headers }),
     },
-    ...(body === undefined
-      ? {}
-      : {
-          requestBody: {
-            required: true,
-            content: { "application/json": { schema: body.schema, examples: { ...body.examples } } },
-          },
-        }),
+    ...(body === undefined ? {} : { requestBody: requestBody("application/json", body) }),
+    ...(lines === undefined ? {} : { requestBody: requestBody("application/x-ndjson", lines) }),
     responses: { ...answers(doc.answers), ...problems(route) },
   };
+}
+
+function requestBody(type: BodyType, { schema, examples }: LinesRule): ZodOpenApiRequestBodyObject {
+  return { required: true, content: { [type]: { schema, examples: { ...examples } } } };
 }
 
 function pathSchema({ path, doc }: Route): z.ZodObject | null {
@@ -166,6 +166,7 @@ function commonProblems(route: Route): ProblemName[] {
     "foreign-origin",
     ...(route.query === undefined && route.body === undefined ? [] : (["validation-failed"] as const)),
     ...(route.body === undefined ? [] : (["malformed-json", "too-large", "unsupported-media-type"] as const)),
+    ...(route.lines === undefined ? [] : (["unsupported-media-type", "malformed-request"] as const)),
     ...(takesMalformed(route) ? (["malformed-request"] as const) : []),
     "internal",
   ];

@@ -30,6 +30,8 @@ import type { Attempt, Task } from "../task/task.ts";
 export interface IntakePart {
   /** Joins the next group commit. */
   accept(task: TaskRequest): Promise<AcceptOutcome>;
+  /** The same for one of very many, which must leave room for others. */
+  acceptInTurn(task: TaskRequest): Promise<AcceptOutcome>;
   /** One outcome a task, in order. Atomic: one transaction; where any outcome is `conflict` or `locked`, nothing was stored. */
   acceptMany(tasks: readonly TaskRequest[], options: { atomic: boolean }): Promise<AcceptOutcome[]>;
   /**
@@ -188,6 +190,8 @@ export interface ApiParts {
   /** Postgres's time, in ms since the Unix epoch. */
   readonly clock: { now(): number };
   readonly log: Log;
+  /** Aborted when the process begins to stop: what goes on for long ends then. */
+  readonly stopping: AbortSignal;
   readonly access: AccessRule;
   readonly apiKeys: ApiKeysPart;
   readonly events: EventsPart;

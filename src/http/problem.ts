@@ -46,6 +46,8 @@ export const problemTypes = {
   "store-unavailable": { status: 503, title: "Postgres cannot be reached" },
   "too-many-streams": { status: 503, title: "The process has as many streams open as it may have" },
   locked: { status: 503, title: "Another transaction holds it, or its key" },
+  "answer-not-read": { status: 408, title: "The answer was not read" },
+  stopping: { status: 503, title: "The process is stopping" },
   "not-ready": { status: 503, title: "Lapse is not ready" },
 } as const satisfies Record<string, { status: number; title: string }>;
 

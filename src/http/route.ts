@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { z } from "zod";
 import type { Caller, RouteAccess } from "./access.ts";
 import type { Answer, StreamAnswer } from "./answer.ts";
+import type { BodyStream } from "./body-stream.ts";
 import type { ProblemName } from "./problem.ts";
 
 export type RouteMethod = "get" | "post" | "put" | "patch" | "delete";
@@ -18,6 +19,8 @@ export interface Call<Query = unknown, Body = unknown> {
   readonly bodyText: string;
   /** Faults left to the handler: see `BodyRule.itemsAt`. */
   readonly itemFaults: readonly { readonly path: string; readonly message: string }[];
+  /** Begins to read the body as it comes, where the route takes `lines`. */
+  readonly lines: () => BodyStream;
   /** Path and query, undecoded. */
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
@@ -31,6 +34,12 @@ export interface BodyRule<Body extends z.ZodType> {
   /** A member whose items the handler checks one by one: strings in them that cannot be stored are its `itemFaults`. */
   readonly itemsAt?: string;
   readonly examples: Readonly<Record<string, { readonly summary: string; readonly value: unknown }>>;
+}
+
+/** A body of NDJSON, without end, which the handler reads line by line; `schema` is that of a line. */
+export interface LinesRule {
+  readonly schema: z.ZodType;
+  readonly examples: BodyRule<z.ZodType>["examples"];
 }
 
 export interface AnswerDoc {
@@ -76,6 +85,8 @@ export interface RouteDefinition<Query extends z.ZodType, Body extends z.ZodType
   readonly access: RouteAccess;
   readonly query?: Query;
   readonly body?: BodyRule<Body>;
+  /** In place of `body`. */
+  readonly lines?: LinesRule;
   readonly doc: RouteDoc;
   handle(call: Call<z.output<Query>, z.output<Body>>): Answer | Promise<Answer | StreamAnswer>;
 }

@@ -4,7 +4,8 @@ import type { Router } from "express";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Caller, createGate, type Gate, isNobody } from "./access.ts";
 import { type Answer, send, sendStream, type StreamAnswer } from "./answer.ts";
-import { isWithin, type JsonBody, readJson } from "./body.ts";
+import { checkContentType, isWithin, type JsonBody, readJson } from "./body.ts";
+import { BodyStream } from "./body-stream.ts";
 import { faultsOf } from "./faults.ts";
 import { RunLoop } from "../runtime/run-loop.ts";
 import type { ApiParts } from "./parts.ts";
@@ -76,8 +77,9 @@ function stream(route: Route, { parts, gate }: Serving, exchange: Exchange & { a
       return admittedAgainMs;
     },
     onError: (error) => {
-      if (error instanceof ApiProblem) sink.end();
-      else parts.log.debug({ err: error }, "stream.check_failed");
+      if (!(error instanceof ApiProblem)) parts.log.debug({ err: error }, "stream.check_failed");
+      else if (answer.refuse === undefined) sink.end();
+      else answer.refuse(error);
     },
     errorSleepMs: admittedAgainMs,
   });
@@ -105,12 +107,14 @@ async function handle(route: Route, request: ExpressRequest, caller: Caller): Pr
   const query = route.query === undefined ? undefined : readQuery(url, route.query);
   const json = route.body === undefined ? null : await readJson(request, route.body.bytesMax);
   const { body, itemFaults } = json === null || route.body === undefined ? noBody : checkBody(json, route.body);
+  if (route.lines !== undefined) checkContentType(request, "application/x-ndjson");
   return route.handle({
     params: request.params,
     query,
     body,
     bodyText: json?.text ?? "",
     itemFaults,
+    lines: () => new BodyStream(request),
     url,
     headers: request.headers,
     rawHeaders: request.rawHeaders,

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { startTimer } from "../runtime/clock.ts";
 import { send } from "./answer.ts";
+import { isStreaming } from "./body-stream.ts";
 import { headersCountMax } from "./limits.ts";
 import { ApiProblem, problemAnswer } from "./problem.ts";
 
@@ -113,9 +114,13 @@ function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage): ApiPr
   return null;
 }
 
-/** Answers what the parser refused, where nothing was answered yet, and closes: nobody knows where a next request would begin. */
+/**
+ * Answers what the parser refused, where nothing was answered yet, and closes: nobody knows where a next request would begin. One whose
+ * body is read as it comes goes on past the limit on a request's whole time; its answer has begun, so nothing can be said but by closing.
+ */
 function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+  if (isStreaming(socket) && error.code === "ERR_HTTP_REQUEST_TIMEOUT") return;
+  if (!socket.writable || isStreaming(socket) || error.code === "ECONNRESET") return void socket.destroy();
   const { status, headers, body } = problemAnswer(problemOf(error.code ?? ""));
   const lines = Object.entries({ ...headers, "content-length": Buffer.byteLength(body), connection: "close" });
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join("");

@@ -7,6 +7,7 @@ import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import { randomIdBytes } from "../runtime/random-bytes.ts";
+import { Turns } from "../runtime/turns.ts";
 import {
   type Arrival,
   acceptedTask,
@@ -24,6 +25,7 @@ import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { TaskRequest } from "../task/new-task.ts";
 import { withDefaults } from "./defaults.ts";
 import { dueTime } from "./due-time.ts";
+import { Meeting, metOutcome } from "./meeting.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
 
@@ -36,6 +38,9 @@ const resendPauseMs = 100;
 const resendMsMax = 2_000;
 /** How often a key may change hands under a single accept before the caller is told to try again. */
 const looksMax = 10;
+
+/** Single looks of imports that run side by side: half of the connections that such looks have. */
+const inTurnMax = 4;
 
 /** What a flush leads to for one of its tasks: stored, or in need of a look of its own (its key is taken, or locked). */
 type Flushed = "stored" | "look" | { readonly fault: unknown };
@@ -53,8 +58,12 @@ export class Acceptor {
   /** Keys that an accept waits for singly. */
   readonly #looks = new OneWaits<AcceptOutcome>((outcome) => outcome.kind === "locked");
 
+  readonly #turns = new Turns(inTurnMax);
+  readonly #meeting: Meeting;
+
   constructor(parts: AcceptorParts) {
     this.#parts = parts;
+    this.#meeting = new Meeting(parts.database);
     this.#flushes = new GroupCommit({
       write: (arrivals) => this.#flush(arrivals),
       batchMax: flushTasksMax,
@@ -63,8 +72,13 @@ export class Acceptor {
     });
   }
 
+  /** Like `accept`. One that must be looked at singly waits in line for it, so that many leave connections to others. */
+  acceptInTurn(task: TaskRequest): Promise<AcceptOutcome> {
+    return this.accept(task, (look) => this.#turns.run(look));
+  }
+
   /** Accepts one task in a flush with whatever waits beside it. Resolves once it is committed. */
-  async accept(task: TaskRequest): Promise<AcceptOutcome> {
+  async accept(task: TaskRequest, inTurn = atOnce): Promise<AcceptOutcome> {
     await this.#parts.queues.ensure([task.queue]);
     const arrival = this.#arrive(task);
     // A key that somebody waits for would hold up every flush that it joins.
@@ -72,7 +86,8 @@ export class Acceptor {
     const flushed = isContended ? "look" : await this.#flushes.add(arrival);
     if (flushed === "stored") return this.#signalled({ kind: "created", task: acceptedTask(arrival, "scheduled") });
     if (flushed !== "look") throw flushed.fault;
-    return this.#signalled(await this.#acceptSingly(arrival));
+    const met = isContended ? null : await this.#meeting.meet(arrival);
+    return this.#signalled(met ?? (await inTurn(() => this.#acceptSingly(arrival))));
   }
 
   /** Accepts all or none, in one transaction; where an outcome is a conflict, nothing was stored. */
@@ -219,12 +234,9 @@ export class Acceptor {
       await insertArrivalsIn(trx, [arrival], "cancelled");
       return { kind: "created", task: acceptedTask(arrival, "cancelled") };
     }
-    const { onConflict, requestHash } = arrival.task;
-    if (onConflict === "keep" || (onConflict === "reject" && standing.request_hash === requestHash)) {
-      return { kind: "existing", task: await toOneTask(trx, standing) };
-    }
-    if (onConflict === "reject" || standing.state === "running")
-      return { kind: "conflict", task: await toOneTask(trx, standing) };
+    if (arrival.task.onConflict !== "replace")
+      return metOutcome(arrival, standing.request_hash, await toOneTask(trx, standing));
+    if (standing.state === "running") return { kind: "conflict", task: await toOneTask(trx, standing) };
     const replaced = await replaceTask(trx, standing.id, arrival);
     failpoint("accept.replaced");
     return replaced === null ? null : { kind: "replaced", task: await toOneTask(trx, replaced) };
@@ -240,6 +252,10 @@ export class Acceptor {
     }
     return outcome;
   }
+}
+
+function atOnce(look: () => Promise<AcceptOutcome>): Promise<AcceptOutcome> {
+  return look();
 }
 
 /** Two tasks of one name may not be written by one statement. */

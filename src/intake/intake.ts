@@ -53,6 +53,11 @@ export class Intake {
     return this.#acceptor.accept(task);
   }
 
+  /** The same for one of very many: whether its key is taken is looked at in turn with the others. */
+  acceptInTurn(task: TaskRequest): Promise<AcceptOutcome> {
+    return this.#acceptor.acceptInTurn(task);
+  }
+
   /** Accepts many, each for itself, or with `atomic` all or none. Outcomes come in order. */
   acceptMany(tasks: readonly TaskRequest[], { atomic }: { atomic: boolean }): Promise<AcceptOutcome[]> {
     return atomic

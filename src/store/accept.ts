@@ -140,6 +140,17 @@ export async function findStanding(connection: Connection, arrival: Arrival): Pr
   return standing ?? null;
 }
 
+/** The live tasks that have the arrivals' keys, each once; no tombstones. */
+export async function findStandingByKeys(connection: Connection, arrivals: readonly Arrival[]): Promise<TaskRow[]> {
+  const keyed = [...new Map(arrivals.map(({ task }) => [`${task.queue} ${task.key}`, task])).values()];
+  const [queues, keys] = [keyed.map(({ queue }) => queue), keyed.map(({ key }) => key)];
+  const found = await sql<TaskRow>`
+    select t.* from unnest(${queues}::text[], ${keys}::text[]) as want (queue, key)
+    join lapse.tasks t on t.queue = want.queue and t.key = want.key
+    where t.state in ('scheduled', 'paused', 'running', 'tombstone') and t.state <> 'tombstone'`.execute(connection);
+  return found.rows;
+}
+
 /** Removes a tombstone whose time is over, so that its key is free. Resolves to whether it stands still. */
 export async function doesTombstoneHold(connection: Connection, id: string): Promise<boolean> {
   const spent = sql`delete from lapse.tasks where id = ${id} and state = 'tombstone' and due_at <= clock_timestamp()`;

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ApiAnswer, TaskJson } from "../support/api.ts";
 import { type Flow, startFlow, unique } from "../support/flow.ts";
+import { importAll } from "../support/import-client.ts";
 import { type KeyHolder, makeHolder, said } from "./key-holders.ts";
 
 const apiKey = `key-${randomBytes(16).toString("hex")}`;
@@ -98,6 +99,25 @@ describe("a create", () => {
       { status: 201 },
     ]);
     expect((await flow.api.get(`/v1/tasks?label.shop=${shop}&queue=${otherQueue}`)).json).toMatchObject({ items: [] });
+  });
+
+  test("of an import is refused line by line, whatever is there", async () => {
+    const { key } = other;
+    const shop = unique("shop");
+    const fields = [ownQueue, otherQueue, unique("nowhere"), secondQueue].map((queue) => ({ queue, labels: { shop } }));
+    const lines = [...fields, { queue: otherQueue, key, onConflict: "replace" }].map((more) =>
+      JSON.stringify({ url, delay: "1h", ...more }),
+    );
+    const told = await importAll(flow.service.url, lines.join("\n"), { apiKey: confined.secret });
+    expect(told).toMatchObject([
+      { line: 2, problem: refused },
+      { line: 3, problem: refused },
+      { line: 5, problem: refused },
+      { accepted: 2, refused: 3, done: true },
+    ]);
+    expect(new Set(told.slice(0, 3).map(({ problem }) => JSON.stringify(problem))).size).toBe(1);
+    expect((await flow.api.get(`/v1/tasks?label.shop=${shop}`)).as<{ items: unknown[] }>().items).toHaveLength(2);
+    await expectUntouched();
   });
 
   test("under another key's Idempotency-Key replays nothing of it", async () => {

@@ -54,6 +54,7 @@ type Held = "by id" | "by key" | "bulk" | "list" | "create" | "stream" | "schedu
 const confinement: Readonly<Record<string, Held>> = {
   "POST /v1/tasks": "create",
   "POST /v1/tasks/batch": "create",
+  "POST /v1/tasks/import": "create",
   "GET /v1/tasks": "list",
   "GET /v1/events": "stream",
   "POST /v1/tasks/cancel": "bulk",

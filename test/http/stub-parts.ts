@@ -133,6 +133,7 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
   return {
     intake: {
       accept: async (task) => created(task),
+      acceptInTurn: async (task) => created(task),
       acceptMany: async (tasks) => tasks.map(created),
       acceptOnce: async (tasks, _options, render) => ({
         kind: "answered",
@@ -197,6 +198,7 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
         .map((name) => ({ name, message: "must not be set" })),
     clock: { now: () => nowMs },
     log: silentLog,
+    stopping: new AbortController().signal,
     access: { apiKey: null, loopbackOnly: true },
     apiKeys: {
       make: async (fields) => ({ key: { ...knownApiKey, ...fields }, text: storedKey }),

@@ -3,22 +3,21 @@
 import { requestFingerprint } from "../../intake/defaults.ts";
 import type { AcceptOutcome } from "../../intake/outcomes.ts";
 import type { TaskRequest } from "../../task/new-task.ts";
-import { confinementProblem } from "../access.ts";
 import { type Answer, jsonAnswer } from "../answer.ts";
 import { isWithin } from "../body.ts";
 import { exampleNewTask, exampleTask } from "../examples.ts";
-import { faultsOf } from "../faults.ts";
 import { idempotencyScope, onceAnswer } from "../idempotency.ts";
 import { itemMemberTexts } from "../json-spans.ts";
 import { batchBytesMax } from "../limits.ts";
 import type { ApiParts } from "../parts.ts";
-import { ApiProblem, type Fault, lockedProblem, problemAnswer, validationFailed } from "../problem.ts";
+import { ApiProblem, lockedProblem, problemAnswer, validationFailed } from "../problem.ts";
+import { readTask } from "../read-task.ts";
 import { renderItems, renderTask } from "../render.ts";
 import { type Call, defineRoute, type Route } from "../route.ts";
 import { batchAnswer } from "../schemas/answers.ts";
 import { batchBody } from "../schemas/calls.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
-import { readTraceparent, toTaskRequest } from "../task-input.ts";
+import { readTraceparent } from "../task-input.ts";
 import { acceptHeaders, isRefused, keepable, refusal } from "./accept.ts";
 
 const batchPath = "/v1/tasks/batch";
@@ -68,22 +67,11 @@ type Item = TaskRequest | ApiProblem;
 
 function readItems(call: Call, tasks: readonly unknown[], schemas: TaskSchemas): Item[] {
   const payloadTexts = itemMemberTexts(call.bodyText, "tasks", "payload");
-  const traceparent = readTraceparent(call.headers.traceparent);
+  const reading = { schemas, caller: call.caller, traceparent: readTraceparent(call.headers.traceparent) };
   return tasks.map((value, index) => {
-    const path = `/tasks/${index}`;
-    const read = schemas.newTask.safeParse(value);
-    const faults: Fault[] = [
-      ...(read.success ? [] : faultsOf(read.error, path)),
-      ...(call.itemFaults.length === 0 ? [] : call.itemFaults.filter((fault) => isWithin(fault, ["tasks", index]))),
-    ];
-    if (!read.success || faults.length > 0) return validationFailed(faults);
-    try {
-      const task = toTaskRequest(read.data, { payloadText: payloadTexts[index] ?? null, traceparent, path });
-      return confinementProblem(call.caller, task.queue, `${path}/queue`) ?? task;
-    } catch (error) {
-      if (error instanceof ApiProblem) return error;
-      throw error;
-    }
+    const faults =
+      call.itemFaults.length === 0 ? [] : call.itemFaults.filter((fault) => isWithin(fault, ["tasks", index]));
+    return readTask({ value, payloadText: payloadTexts[index] ?? null, faults, path: `/tasks/${index}` }, reading);
   });
 }
 

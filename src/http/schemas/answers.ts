@@ -151,6 +151,17 @@ const batchItem = z.union([
 
 export const batchAnswer = z.strictObject({ items: z.array(batchItem) }).meta({ id: "BatchResult" });
 
+const sofar = { accepted: count, refused: count };
+/** A line of an import's answer. */
+export const importLineAnswer = z
+  .union([
+    z.strictObject({ line: z.int().min(1), problem: problemAnswerBody }),
+    z.strictObject(sofar),
+    z.strictObject({ ...sofar, done: z.literal(true) }),
+    z.strictObject({ ...sofar, done: z.literal(false), line: z.int().min(1), problem: problemAnswerBody }),
+  ])
+  .meta({ id: "ImportLine" });
+
 const ids = z.array(z.string());
 const refusal = z.strictObject({ id: z.string(), state: z.enum(taskStates) }).meta({ id: "Refusal" });
 const more = z.literal(true).optional().meta({ description: "The call reached its 10,000 tasks, and others match." });

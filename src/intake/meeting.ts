@@ -1,0 +1,50 @@
+// Owns what arrivals meet that find their key taken and would not replace: one read for all that wait side by side, and no transaction.
+
+import { GroupCommit } from "../runtime/group-commit.ts";
+import { type Arrival, findStandingByKeys } from "../store/accept.ts";
+import type { Database } from "../store/database.ts";
+import { toTasks } from "../store/task-rows.ts";
+import type { Task } from "../task/task.ts";
+import type { AcceptOutcome } from "./outcomes.ts";
+
+/** As many as a flush has. */
+const metTogetherMax = 500;
+
+/** What a task that stands, of the hash, means to an arrival that does not replace. */
+export function metOutcome({ task }: Arrival, requestHash: string | null, standing: Task): AcceptOutcome {
+  const isSame = task.onConflict === "keep" || requestHash === task.requestHash;
+  return { kind: isSame ? "existing" : "conflict", task: standing };
+}
+
+export class Meeting {
+  readonly #database: Database;
+  readonly #reads: GroupCommit<Arrival, AcceptOutcome | null>;
+
+  constructor(database: Database) {
+    this.#database = database;
+    this.#reads = new GroupCommit({
+      write: (arrivals) => this.#meet(arrivals),
+      batchMax: metTogetherMax,
+      writersMax: 1,
+    });
+  }
+
+  /** Null where it must be looked at singly: what stands is a tombstone, is gone again, or would be replaced. */
+  async meet(arrival: Arrival): Promise<AcceptOutcome | null> {
+    const { key, onConflict } = arrival.task;
+    return key === null || onConflict === "replace" ? null : this.#reads.add(arrival);
+  }
+
+  #meet(arrivals: readonly Arrival[]): Promise<(AcceptOutcome | null)[]> {
+    return this.#database.query(async (connection) => {
+      const rows = await findStandingByKeys(connection, arrivals);
+      const tasks = await toTasks(connection, rows);
+      const byName = new Map(rows.map((row, i) => [`${row.queue} ${row.key}`, { row, task: tasks[i] }]));
+      return arrivals.map((arrival) => {
+        const { row, task } = byName.get(`${arrival.task.queue} ${arrival.task.key}`) ?? {};
+        if (row === undefined || task === undefined) return null;
+        return row.id === arrival.id ? { kind: "created", task } : metOutcome(arrival, row.request_hash, task);
+      });
+    });
+  }
+}
