@@ -57,6 +57,14 @@ describe("a batch", () => {
     expect(paths(items[6]?.problem)).toEqual(["/tasks/6"]);
   });
 
+  test("whose keys are all taken answers each of its tasks, however many", async () => {
+    const prefix = unique("key");
+    const tasks = Array.from({ length: countMax }, (_, i) => ({ url, delay: "1h", key: `${prefix}-${i}` }));
+    await batch(tasks);
+    const again = await batch(tasks.map((task, i) => (i % 2 === 0 ? task : { ...task, payload: "another" })));
+    expect(again.map(({ status }) => status)).toEqual(tasks.map((_, i) => (i % 2 === 0 ? 200 : 409)));
+  });
+
   test("keeps every digit of each payload, in the task that it belongs to", async () => {
     const tasks = ["12345678901234567890", "1.10", '{"a": [1e400, -0.0]}', "null"].map(
       (payload) => `{"url":"${url}","delay":"1h","payload":${payload}}`,

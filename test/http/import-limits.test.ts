@@ -9,6 +9,7 @@ import { importRoute } from "../../src/http/routes/import.ts";
 import { createTaskSchemas } from "../../src/http/schemas/task-input.ts";
 import { mountRoutes } from "../../src/http/serve.ts";
 import { type HttpServer, listen, serverLimits } from "../../src/http/server.ts";
+import type { TaskRequest } from "../../src/task/new-task.ts";
 import { openRaw } from "../security/raw-http.ts";
 import { importAll, type ImportCall, openImport } from "../support/import-client.ts";
 import { stubParts } from "./stub-parts.ts";
@@ -68,6 +69,55 @@ test("the time that Lapse takes itself is not counted as its client's", async ()
   const slow = await serve({ intake: { ...intake, acceptInTurn } }, { ...own, underWayMax: 2, togetherMax: 1 });
   expect(await importAll(slow.url, task.repeat(3))).toEqual([{ accepted: 3, refused: 0, done: true }]);
   await slow.close();
+});
+
+describe("under way", () => {
+  /** Serves with an accept that answers nothing until `release`; `asked`: what came to it. */
+  async function serveHeld(limits: Partial<ImportLimits>) {
+    const { intake } = stubParts();
+    const asked: TaskRequest[] = [];
+    const released = Promise.withResolvers<void>();
+    const acceptInTurn: typeof intake.acceptInTurn = async (given) => {
+      asked.push(given);
+      await released.promise;
+      return intake.acceptInTurn(given);
+    };
+    return { held: await serve({ intake: { ...intake, acceptInTurn } }, limits), asked, release: released.resolve };
+  }
+  const settleMs = 300;
+
+  test.each([
+    ["lines", { underWayMax: 50, togetherMax: 5 }, task, 50],
+    ["bytes", { underWayBytesMax: 20 * task.length, togetherMax: 5 }, task, 21],
+    // The one that comes on top, since a line is counted without its end.
+  ])("are so many %s at most, and the rest is not read meanwhile", async (_name, limits, line, most) => {
+    const { held, asked, release } = await serveHeld(limits);
+    const call = openImport(held.url);
+    const count = 500;
+    await call.send(line.repeat(count));
+    call.end();
+    await expect.poll(() => asked.length).toBeGreaterThan(most / 2);
+    await pause(settleMs);
+    expect(asked.length).toBeLessThanOrEqual(most);
+    release();
+    expect((await call.ended).at(-1)).toEqual({ accepted: count, refused: 0, done: true });
+    await held.close();
+  });
+
+  test("is one line of a key at a time, and all of other keys", async () => {
+    const { held, asked, release } = await serveHeld({});
+    const call = openImport(held.url);
+    const keys = ["a", "b", "a", "c", "a"];
+    await call.send(keys.map((key) => JSON.stringify({ url: "https://shop.example", key })).join("\n"));
+    call.end();
+    await expect.poll(() => asked.length).toBe(3);
+    await pause(settleMs);
+    expect(asked.map(({ key }) => key)).toEqual(["a", "b", "c"]);
+    release();
+    expect((await call.ended).at(-1)).toEqual({ accepted: keys.length, refused: 0, done: true });
+    expect(asked.map(({ key }) => key)).toEqual(["a", "b", "c", "a", "a"]);
+    await held.close();
+  });
 });
 
 test("after an import the same connection has the time of any other request, and no more", async () => {
