@@ -34,10 +34,13 @@ export async function readAudit(database: Database): Promise<Audit> {
       .execute(async (trx) => {
         const queues = await countQueues(trx);
         const overdue = await sql<{ id: string; queue: string; dueAt: number; total: number }>`
-          select id, queue, due_at as "dueAt", count(*) over () as total from lapse.tasks
-          where state = 'scheduled' and next_attempt_at < statement_timestamp() - ${overdueMs} * interval '1 millisecond'
-            and queue not in (select name from lapse.queues where paused)
-          order by next_attempt_at, id limit ${overdueListedMax}`.execute(trx);
+          select late.id, q.name as queue, late.due_at as "dueAt", count(*) over () as total from ${everyQueue} q
+          cross join lateral (
+            select id, due_at, next_attempt_at from lapse.tasks
+            where queue = q.name and state = 'scheduled' and next_attempt_at < statement_timestamp() - ${overdueMs} * interval '1 millisecond'
+          ) late
+          where q.name not in (select name from lapse.queues where paused)
+          order by late.next_attempt_at, late.id limit ${overdueListedMax}`.execute(trx);
         return {
           balanced: queues.every(isBalanced),
           queues,
@@ -53,13 +56,15 @@ function isBalanced(audit: QueueAudit): boolean {
   return accepted === succeeded + failed + cancelled + missed + live + pruned;
 }
 
+const everyQueue = sql`(select name from lapse.queues union select name from lapse.new_queues)`;
+
 async function countQueues(trx: Connection): Promise<QueueAudit[]> {
   const counted = await sql<QueueAudit>`
     select q.name as queue,
       coalesce(tally.accepted, 0) as accepted, coalesce(tally.pruned, 0) as pruned,
       coalesce(task.succeeded, 0) as succeeded, coalesce(task.failed, 0) as failed, coalesce(task.cancelled, 0) as cancelled,
       coalesce(task.missed, 0) as missed, coalesce(task.live, 0) as live
-    from (select name from lapse.queues union select name from lapse.new_queues) q
+    from ${everyQueue} q
     left join (
       select queue, (sum(count) filter (where kind = 'accepted'))::bigint as accepted, (sum(count) filter (where kind = 'pruned'))::bigint as pruned
       from lapse.tallies group by queue

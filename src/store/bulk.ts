@@ -32,7 +32,7 @@ export interface BulkCandidate {
 
 const candidateColumns = sql`t.id, t.queue, t.key, t.state, t.confirmed_attempt is not null as confirmed`;
 
-/** The tasks that a bulk call means, oldest first, one more than the most it takes. A key means its live task, else its newest ended one. */
+/** Tasks that a bulk call means, one more than the most it takes, ordered by age. A key means its live task, else its newest ended one. */
 export async function findCandidates(connection: Connection, selection: BulkSelection): Promise<BulkCandidate[]> {
   const conditions: RawBuilder<unknown>[] = [sql`t.state <> 'tombstone'`, withinReach(selection.reach ?? null)];
   if (selection.queue !== undefined) conditions.push(sql`t.queue = ${selection.queue}`);
@@ -45,9 +45,12 @@ export async function findCandidates(connection: Connection, selection: BulkSele
   if (selection.held !== undefined) conditions.push(sql`t.held`);
   const source =
     selection.keys === undefined ? sql`lapse.tasks t` : named(selection.keys, selection.queue ?? "default");
+  // Ordered only once they are so few: of millions with a label the oldest would have to be looked for among all.
   const found = await sql<BulkCandidate>`
-    select ${candidateColumns} from ${source} where ${sql.join(conditions, sql` and `)}
-    order by t.id limit ${bulkTasksMax + 1}`.execute(connection);
+    select * from (
+      select ${candidateColumns} from ${source} where ${sql.join(conditions, sql` and `)} limit ${bulkTasksMax + 1}
+    ) candidate
+    order by id`.execute(connection);
   return found.rows;
 }
 

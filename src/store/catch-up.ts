@@ -26,14 +26,18 @@ export async function beat(connection: Connection): Promise<void> {
  */
 export async function holdOverdue(database: Database, catchUpMs: number): Promise<number> {
   if (!(await wasNobodyHere(database, catchUpMs))) return 0;
-  return inBatches(database, (connection) =>
-    sql`
-      update lapse.tasks set state = 'paused', held = true, updated_at = clock_timestamp(), version = version + 1
-      where state = 'scheduled' and id in (
-        select id from lapse.tasks where state = 'scheduled' and next_attempt_at < ${ago(catchUpMs)}
-        order by id limit ${tasksPerBatchMax} for update skip locked
-      )`.execute(connection),
-  );
+  const { queues } = await database.query(readQueues);
+  let held = 0;
+  for (const queue of queues)
+    held += await inBatches(database, (connection) =>
+      sql`
+        update lapse.tasks set state = 'paused', held = true, updated_at = clock_timestamp(), version = version + 1
+        where state = 'scheduled' and id in (
+          select id from lapse.tasks where queue = ${queue} and state = 'scheduled' and next_attempt_at < ${ago(catchUpMs)}
+          order by next_attempt_at, id limit ${tasksPerBatchMax} for update skip locked
+        )`.execute(connection),
+    );
+  return held;
 }
 
 /**

@@ -33,10 +33,13 @@ const transientRetriesMax = 5;
  * Prepared statements keep their plan: one made while a table is nearly empty stays as tasks pour in. A claim of 30,000 due tasks on a
  * fresh database took 26.8 s so, and 7.6 s with a plan made for each call; and no plan may scan a whole table. (JIT off: before PostgreSQL 18 a scan without an alternative counts as so dear that it would be compiled.)
  */
-const hotSession = { plan_cache_mode: "force_custom_plan", enable_seqscan: "off", jit: "off" };
+const session = { enable_seqscan: "off", jit: "off" };
+const hotSession = { ...session, plan_cache_mode: "force_custom_plan" };
 /** Where no plan can be wrong, making one at each call took 0.2 ms: a quarter of the server's time for a flush of 25 tasks. */
 const keptPlanSession = { ...hotSession, plan_cache_mode: "force_generic_plan" };
 const keptPlanConnectionsMax = 4;
+/** What counts millions of rows may take a while, but not every core: tasks fall due meanwhile. */
+const restSession = { ...session, max_parallel_workers_per_gather: "0" };
 
 /** One statement, prepared once a connection under its name. */
 export interface Statement {
@@ -108,7 +111,7 @@ export class Database extends KyselyPool {
     const pool = (settings: Omit<PoolSettings, "log" | "silence">): pg.Pool =>
       makePool(url, { ...settings, log, silence });
     const availability = new Availability(log);
-    const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, session: {} };
+    const rest = { lockTimeoutMs: singleLockTimeoutMs, timeoutMs: statementTimeoutMs, session: restSession };
     super(pool({ ...rest, max: connectionsMax, connectMs: connectTimeoutMs }), availability);
     this.#silence = silence;
     this.patient = new KyselyPool(

@@ -1,17 +1,31 @@
-// Owns listings: pages of tasks by keyset, in one of two orders.
+// Owns listings: pages of tasks by keyset, in one of two orders. Whatever is asked for, a page costs no more where millions of others wait.
 
 import { type RawBuilder, sql } from "kysely";
-import { taskStates } from "../task/task.ts";
 import type { Connection, Database } from "./database.ts";
-import { withinReach } from "./reach.ts";
-import type { TaskCursor, TaskFilter, TaskOrder, TaskPage } from "./task-filter.ts";
-import { instant, type TaskRow, toTasks } from "./task-rows.ts";
+import {
+  mergedByDueTime,
+  narrowed,
+  newestOfAll,
+  newestOfSample,
+  newestWithinReach,
+  orders,
+  type PageRequest,
+  sliceEnd,
+  withKey,
+} from "./listing-statements.ts";
+import type { TaskFilter, TaskPage } from "./task-filter.ts";
+import { type TaskRow, toTasks } from "./task-rows.ts";
 
-export interface PageRequest {
-  readonly order: TaskOrder;
-  readonly limit: number;
-  readonly after: TaskCursor | null;
-}
+/** Tasks looked at first, in the page's order: where every fortieth fits they give a page of 50. */
+const nearRows = 2_000;
+/**
+ * Else up to so many that meet a condition with an index of its own are read whole and sorted. Where there are more, a page of them is soon
+ * met on a walk through all tasks in order: of ten million, one in a thousand.
+ */
+const fewMax = 10_000;
+/** Each slice of a walk by due time is so many times as long as the one before. */
+const sliceGrowth = 4;
+const greatestId = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /** A page of the tasks that meet all conditions; one row more is read to know whether another page follows. */
 export async function listTasks(database: Database, filter: TaskFilter, page: PageRequest): Promise<TaskPage> {
@@ -24,110 +38,66 @@ export async function listTasks(database: Database, filter: TaskFilter, page: Pa
 }
 
 async function readRows(connection: Connection, filter: TaskFilter, page: PageRequest): Promise<TaskRow[]> {
-  return (await statementFor(filter, page).execute(connection)).rows;
+  if (filter.key !== undefined) return run(connection, withKey(filter.key, filter, page));
+  const narrow = narrowed(filter, page);
+  const byDueTime = page.order === "dueAt";
+  if (narrow === null) return run(connection, byDueTime ? mergedByDueTime(filter, page) : newestOfAll(filter, page));
+  return byDueTime ? earliestOf(narrow, connection, { filter, page }) : newestOf(narrow, connection, { filter, page });
 }
 
-/** By the index that serves the narrowest condition. */
-function statementFor(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
-  if (filter.key !== undefined) return withKey(filter.key, filter, page);
-  const isNarrow = filter.labels !== undefined || filter.scheduleId !== undefined;
-  if (isNarrow) return plain(filter, page);
-  if (page.order === "dueAt") return mergedByDueTime(filter, page);
-  return filter.reach ? newestWithinReach(filter, page) : plain(filter, page);
+interface Request {
+  readonly filter: TaskFilter;
+  readonly page: PageRequest;
 }
 
-const orders: Readonly<Record<TaskOrder, RawBuilder<unknown>>> = { dueAt: sql`due_at, id`, "-createdAt": sql`id desc` };
-
-function plain(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
-  return sql<TaskRow>`
-    select t.* from lapse.tasks t where ${all([...states(filter), ...conditions(filter), ...beyond(page)])}
-    order by ${orders[page.order]} limit ${page.limit}`;
-}
-
-/** The few tasks with a key, live and ended ones by the index of each. */
-function withKey(key: string, filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
-  const { reach: _reach, queue: _queue, key: _key, ...rest } = filter;
-  const named = sql`queue = q.name and key = ${key}`;
-  return sql<TaskRow>`
-    select t.* from ${queuesOf(filter)} as q (name)
-    cross join lateral (
-      select * from lapse.tasks where ${named} and state in ('scheduled', 'paused', 'running')
-      union all
-      select * from lapse.tasks where ${named} and finished_at is not null
-    ) t
-    where ${all([...states(filter), ...conditions(rest), ...beyond(page)])}
-    order by ${orders[page.order]} limit ${page.limit}`;
-}
-
-/** A page of each queue and state by the index that has both and the due time, merged: as fast with millions of others as without. */
-function mergedByDueTime(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
-  const { reach: _reach, queue: _queue, states: _states, ...rest } = filter;
-  return sql<TaskRow>`
-    select page.* from ${queuesOf(filter)} as q (name)
-    cross join unnest(${[...(filter.states ?? taskStates)]}::text[]) as s (state)
-    cross join lateral (
-      select t.* from lapse.tasks t
-      where t.queue = q.name and t.state = s.state and ${all([...conditions(rest), ...beyond(page)])}
-      order by due_at, id limit ${page.limit}
-    ) page
-    order by ${orders.dueAt} limit ${page.limit}`;
-}
-
-/**
- * The newest tasks of some queues, by the index that begins with the queue. By age alone they would have to be looked for among the tasks
- * of all the others, and how long that takes would tell a confined caller how many those are.
- */
-function newestWithinReach(filter: TaskFilter, page: PageRequest): RawBuilder<TaskRow> {
-  const { reach: _reach, queue: _queue, states: _states, ...rest } = filter;
-  return sql<TaskRow>`
-    select t.* from (
-      select own.id from ${queuesOf(filter)} as q (name)
-      cross join unnest(${[...(filter.states ?? taskStates)]}::text[]) as s (state)
-      cross join lateral (
-        select t.id from lapse.tasks t
-        where t.queue = q.name and t.state = s.state and ${all([...conditions(rest), ...beyond(page)])}
-        offset 0
-      ) own
-      order by own.id desc limit ${page.limit}
-    ) page
-    join lapse.tasks t on t.id = page.id order by t.id desc`;
-}
-
-/** Those that the filter and the caller's reach have in common. */
-function queuesOf({ queue, reach = null }: TaskFilter): RawBuilder<unknown> {
-  if (queue === undefined) {
-    return reach === null
-      ? sql`(select name from lapse.queues union select name from lapse.new_queues)`
-      : sql`(select unnest(${[...reach]}::text[]))`;
+async function newestOf(narrow: RawBuilder<unknown>, connection: Connection, request: Request): Promise<TaskRow[]> {
+  const { filter, page } = request;
+  const isConfined = filter.reach !== undefined && filter.reach !== null;
+  if (!isConfined) {
+    const near = await run(connection, newestOfAll(filter, page, nearRows));
+    if (near.length >= page.limit) return near;
   }
-  return sql`(select queue from (values (${queue}::text)) as wanted (queue) where ${withinReach(reach)})`;
+  const few = await amongFew(connection, narrow, page);
+  if (few !== null) return few;
+  if (!isConfined) return run(connection, newestOfAll(filter, page));
+  const sampled = await run(connection, newestOfSample(filter, page));
+  return sampled.length >= page.limit ? sampled : run(connection, newestWithinReach(filter, page));
 }
 
-/** Where the last page ended. Ids are made of the creation time, so that they alone order by age. */
-function beyond({ order, after }: PageRequest): RawBuilder<unknown>[] {
-  if (after === null) return [];
-  return order === "dueAt"
-    ? [sql`(t.due_at, t.id) > (${instant(after.dueAt)}, ${after.id}::uuid)`]
-    : [sql`t.id < ${after.id}::uuid`];
+/** Slice by slice of time: a queue in which nothing meets the conditions is not read to its end for the sake of the others. */
+async function earliestOf(narrow: RawBuilder<unknown>, connection: Connection, request: Request): Promise<TaskRow[]> {
+  const { filter, page } = request;
+  const found: TaskRow[] = [];
+  let { after } = page;
+  for (let count = nearRows; ; count *= sliceGrowth) {
+    const ends = await sliceEnd(filter, { ...page, after }, count).execute(connection);
+    const until = ends.rows[0]?.until ?? null;
+    const slice = { ...page, after, limit: page.limit - found.length, ...(until === null ? {} : { until }) };
+    found.push(...(await run(connection, mergedByDueTime(filter, slice))));
+    if (until === null || found.length >= page.limit) return found;
+    const few = count === nearRows ? await amongFew(connection, narrow, page) : null;
+    if (few !== null) return few;
+    after = { dueAt: until, id: greatestId };
+  }
 }
 
-function states(filter: TaskFilter): RawBuilder<unknown>[] {
-  return [sql`t.state = any(${[...(filter.states ?? taskStates)]}::text[])`];
+async function run(connection: Connection, statement: RawBuilder<TaskRow>): Promise<TaskRow[]> {
+  return (await statement.execute(connection)).rows;
 }
 
-function conditions(filter: TaskFilter): RawBuilder<unknown>[] {
-  const found: RawBuilder<unknown>[] = [];
-  if (filter.reach) found.push(withinReach(filter.reach));
-  if (filter.queue !== undefined) found.push(sql`t.queue = ${filter.queue}`);
-  if (filter.keyPrefix !== undefined) found.push(sql`starts_with(t.key, ${filter.keyPrefix})`);
-  if (filter.labels !== undefined)
-    found.push(sql`t.labels <> '{}' and t.labels @> ${JSON.stringify(filter.labels)}::jsonb`);
-  if (filter.dueAfter !== undefined) found.push(sql`t.due_at > ${instant(filter.dueAfter)}`);
-  if (filter.dueBefore !== undefined) found.push(sql`t.due_at < ${instant(filter.dueBefore)}`);
-  if (filter.scheduleId !== undefined) found.push(sql`t.schedule_id = ${filter.scheduleId}::uuid`);
-  return found;
-}
-
-function all(parts: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
-  return parts.length === 0 ? sql`true` : sql.join(parts, sql` and `);
+/** A page of what `narrow` finds; null where that is more than a few. */
+async function amongFew(
+  connection: Connection,
+  narrow: RawBuilder<unknown>,
+  page: PageRequest,
+): Promise<TaskRow[] | null> {
+  const found = await sql<{ found: number } & TaskRow>`
+    with found as materialized (${narrow} limit ${fewMax + 1})
+    select counted.found, t.* from (select count(*) as found from found) counted
+    left join (
+      select id from found where (select count(*) from found) <= ${fewMax} order by ${orders[page.order]} limit ${page.limit}
+    ) few on true
+    left join lapse.tasks t on t.id = few.id
+    order by ${page.order === "dueAt" ? sql`t.due_at, t.id` : sql`t.id desc`}`.execute(connection);
+  return (found.rows[0]?.found ?? 0) > fewMax ? null : found.rows.filter(({ id }) => id !== null);
 }

@@ -11,6 +11,8 @@ import type { Connection, Database } from "./database.ts";
 const countsAgeMaxMs = 5_000;
 /** Nor older than this many times what reading them took: those of a small queue are fresh. */
 const countsAgePerCost = 20;
+/** Tasks of a queue and state that are counted one by one; see `countStates`. */
+const countedMax = 100_000;
 /** Queues whose counts are remembered. */
 const queuesCountedMax = 1_000;
 const statsSpanMs = 60_000;
@@ -95,13 +97,41 @@ export class QueueStatsReader {
   }
 }
 
+/**
+ * Millions are not counted: of states that have more than `countedMax` tasks the first, which with a backlog is `scheduled`, has what is left
+ * of all that stand once the other states are taken away. The tallies that tell how many stand are those of the audit.
+ */
 async function countStates(connection: Connection, queue: string): Promise<Counts> {
-  const found = await sql<{ state: keyof Counts; count: number }>`
-    select state, count(*) as count from lapse.tasks where queue = ${queue} and state = any(${[...taskStates]}::text[]) group by state`.execute(
-    connection,
-  );
+  const first = await countUpTo(connection, queue, { limit: countedMax + 1 });
+  const [derived, ...others] = taskStates.filter((state) => first.counts[state] > countedMax);
+  if (derived === undefined) return first.counts;
+  const { counts, standing } = others.length === 0 ? first : await countUpTo(connection, queue, { except: derived });
+  const rest = taskStates.reduce((sum, state) => sum + (state === derived ? 0 : counts[state]), 0);
+  return { ...counts, [derived]: Math.max(first.counts[derived], standing - rest) };
+}
+
+/** In one snapshot: how many tasks each state has, at most `limit`, and how many stand by the tallies. */
+async function countUpTo(
+  connection: Connection,
+  queue: string,
+  { limit = null, except = null }: { limit?: number | null; except?: keyof Counts | null },
+): Promise<{ counts: Counts; standing: number }> {
+  const states = taskStates.filter((state) => state !== except);
+  const found = await sql<{ state: keyof Counts; count: number; standing: number }>`
+    with tallied as materialized (
+      select coalesce(sum(case kind when 'accepted' then count else -count end), 0)::bigint as standing
+      from lapse.tallies where queue = ${queue}
+    )
+    select s.state, counted.count, tallied.standing from tallied
+    cross join unnest(${states}::text[]) as s (state)
+    cross join lateral (
+      select count(*) as count from (
+        select from lapse.tasks where queue = ${queue} and state = s.state order by due_at, id limit ${limit}
+      ) task
+    ) counted`.execute(connection);
   const none = Object.fromEntries(taskStates.map((state) => [state, 0])) as Record<keyof Counts, number>;
-  return { ...none, ...Object.fromEntries(found.rows.map(({ state, count }) => [state, count])) };
+  const counts = { ...none, ...Object.fromEntries(found.rows.map(({ state, count }) => [state, count])) };
+  return { counts, standing: found.rows[0]?.standing ?? 0 };
 }
 
 async function readOldestOverdue(connection: Connection, queue: string): Promise<number> {

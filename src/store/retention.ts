@@ -41,18 +41,18 @@ export async function removeSpentTombstones(connection: Connection, limit: numbe
 
 const talliesFoldedMax = 10_000;
 
-/** Adds up tallies, into one row a queue and kind. */
-export async function foldTallies(database: Database, tallyId: string): Promise<void> {
-  await database.transaction(async (trx) => {
-    const folded = await sql<{ queue: string; kind: string; count: number }>`
+/** Adds up tallies, into one row a queue and kind; resolves to whether there are more to be added up than it takes at once. */
+export async function foldTallies(database: Database, tallyId: string): Promise<boolean> {
+  return database.transaction(async (trx) => {
+    const folded = await sql<{ queue: string; kind: string; count: number; rows: number }>`
       with gone as (
         delete from lapse.tallies where (id, queue, kind) in (
           select id, queue, kind from lapse.tallies order by id, queue, kind limit ${talliesFoldedMax} for update skip locked
         )
         returning queue, kind, count
       )
-      select queue, kind, sum(count)::bigint as count from gone group by queue, kind`.execute(trx);
-    if (folded.rows.length === 0) return;
+      select queue, kind, sum(count)::bigint as count, count(*) as rows from gone group by queue, kind`.execute(trx);
+    if (folded.rows.length === 0) return false;
     await trx
       .insertInto("lapse.tallies")
       .values(
@@ -64,5 +64,8 @@ export async function foldTallies(database: Database, tallyId: string): Promise<
         })),
       )
       .execute();
+    const taken = folded.rows.reduce((sum, { rows }) => sum + rows, 0);
+    // With thousands of queues what was added up already may fill a round.
+    return taken >= talliesFoldedMax && folded.rows.length < taken / 2;
   });
 }

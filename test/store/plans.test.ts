@@ -6,45 +6,31 @@ import { findStanding, insertArrivals } from "../../src/store/accept.ts";
 import { findApiKeys } from "../../src/store/api-keys.ts";
 import { findCandidates } from "../../src/store/bulk.ts";
 import { cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
+import { coalesceMissed, countHeld, holdOverdue } from "../../src/store/catch-up.ts";
 import { claim, readOwned, readStanding } from "../../src/store/claims.ts";
-import type { Connection, Database } from "../../src/store/database.ts";
+import type { Connection } from "../../src/store/database.ts";
 import { readDue, readDueSoon, readHeads, readWindow } from "../../src/store/due.ts";
-import { listTasks } from "../../src/store/listing.ts";
-import { takeOver } from "../../src/store/owners.ts";
+import { declareDead, takeOver } from "../../src/store/owners.ts";
+import { cancelWaiting, listQueues, readWaiting } from "../../src/store/queue-settings.ts";
+import { QueueStatsReader } from "../../src/store/queue-stats.ts";
+import { claimWithinRate } from "../../src/store/rated-claims.ts";
 import { findRow, findRowByKey } from "../../src/store/reads.ts";
 import { pruneEnded, removeSpentTombstones } from "../../src/store/retention.ts";
 import { settleAttempts } from "../../src/store/settle.ts";
 import { acquireSlots, readShares, releaseSlots } from "../../src/store/shares.ts";
 import type { ClaimedTask } from "../../src/task/claimed-task.ts";
 import { taskStates } from "../../src/task/task.ts";
-import { sized } from "../support/size.ts";
 import { makeBacklog, quietQueue } from "./backlog.ts";
+import { batch, type Case, type Expected, fewLabelled, listingCases, queueCount, size } from "./plan-listings.ts";
 import { Explainer, type Reading, type Recorded } from "./plans.ts";
 import { arrival, openStore, settlingOf, type TestStore } from "./store.ts";
 
-const batch = 100;
-const size = sized({
-  usual: { due: 10_000, waiting: 100_000, ended: 100_000 },
-  long: { due: 100_000, waiting: 1_000_000, ended: 1_000_000 },
-});
 const hourMs = 3_600_000;
 const yearMs = 365 * 24 * hourMs;
 /** A write of a row touches each of its indexes and what is above it. */
 const pagesPerRowMax = 60;
 const pagesMin = 100;
 const leastId = "00000000-0000-0000-0000-000000000000";
-
-interface Expected {
-  /** Rows of the tasks table that each statement may look at; twice the batch where nothing is said. */
-  readonly rowsMax?: number;
-  /** Whether rows may be sorted, no more of them than may be read; where they are selected by order they may not. */
-  readonly mayOrder?: boolean;
-}
-
-interface Case extends Expected {
-  readonly name: string;
-  readonly send: (database: Database) => Promise<unknown>;
-}
 
 /** Of ten dispatchers: one whose tasks are settled, one that died, and the others. */
 const owner = uuidv7();
@@ -60,6 +46,8 @@ let explainer: Explainer;
 beforeAll(async () => {
   store = await openStore();
   await makeBacklog(store, size, owners);
+  // A gap, for what a start after one holds back.
+  await store.query("insert into lapse.heartbeat (beaten_at) values (now() - interval '1 day')");
   await store.query("vacuum analyze");
   explainer = await Explainer.open(store);
   const due = `queue = 'default' and state = 'scheduled' and next_attempt_at <= now() order by next_attempt_at, id`;
@@ -86,9 +74,6 @@ async function ids(where: string): Promise<string[]> {
 function on(work: (connection: Connection) => Promise<unknown>): Case["send"] {
   return (database) => database.query(work);
 }
-
-const queueCount = 6;
-const pageRows = batch + 1;
 
 /** Each in the form in which it is sent; those selected by order both where a batch is due and where nothing is. */
 const cases: readonly Case[] = [
@@ -148,34 +133,7 @@ const cases: readonly Case[] = [
   { name: "shares", send: on((c) => readShares(c, owner)), mayOrder: true },
   { name: "asking for slots", send: (database) => acquireSlots(database, "default", { owner: owner, want: 8 }) },
   { name: "giving up slots", send: on((c) => releaseSlots(c, "default", { owner: owner, count: 1 })) },
-  {
-    name: "a page of all tasks by due time",
-    send: (database) => listTasks(database, {}, page("dueAt")),
-    // One page of each queue and state, merged.
-    rowsMax: pageRows * queueCount * taskStates.length,
-    mayOrder: true,
-  },
-  {
-    name: "a page of one queue and state by due time",
-    send: (database) => listTasks(database, { queue: "default", states: ["succeeded"] }, page("dueAt")),
-    mayOrder: true,
-  },
-  {
-    name: "a page of the tasks with a key",
-    send: (database) => listTasks(database, { key: "order-77:ended" }, page("dueAt")),
-    mayOrder: true,
-  },
-  {
-    name: "a page of a caller's own queues by due time",
-    send: (database) => listTasks(database, { reach: ["default", "lane-0"] }, page("dueAt")),
-    rowsMax: pageRows * 2 * taskStates.length,
-    mayOrder: true,
-  },
-  {
-    name: "a page of a caller's own queue by age, among the many tasks of others",
-    send: (database) => listTasks(database, { reach: [quietQueue] }, page("-createdAt")),
-    mayOrder: true,
-  },
+  ...listingCases({ ended: endedIds }),
   { name: "a task by id, within reach", send: on((c) => findRow(c, dueIds[0] ?? leastId, ["default", "lane-0"])) },
   {
     name: "cancel by id, within reach",
@@ -188,7 +146,39 @@ const cases: readonly Case[] = [
     mayOrder: true,
   },
   { name: "API keys by id", send: (database) => findApiKeys(database, ["7Kq2Xv9B"]) },
-  { name: "a page of all tasks by age", send: (database) => listTasks(database, {}, page("-createdAt")) },
+  {
+    name: "claim within a rate",
+    send: (database) => claimWithinRate(database, { queue: "default", owner, ids: dueIds }),
+    mayOrder: true,
+  },
+  { name: "the dead", send: on((c) => declareDead(c, owner)), rowsMax: 100 * owners.length, mayOrder: true },
+  { name: "what is held back", send: on(countHeld) },
+  {
+    name: "holding back what is overdue",
+    send: (database) => holdOverdue(database, 3_600_000),
+    mayOrder: true,
+  },
+  { name: "coalescing what was missed", send: (database) => coalesceMissed(database), mayOrder: true },
+  { name: "queues", send: on((c) => listQueues(c, null)), mayOrder: true },
+  {
+    name: "a queue's figures",
+    send: (database) => new QueueStatsReader(database).read("default"),
+    // Of each state so many are counted.
+    rowsMax: 100_001 * taskStates.length,
+  },
+  {
+    name: "a page of what a purge cancels",
+    send: on((c) =>
+      readWaiting(c, quietQueue, { state: "scheduled", createdUntil: Date.now(), after: null, limit: batch }),
+    ),
+  },
+  { name: "a purge of a page", send: on((c) => cancelWaiting(c, dueIds)), mayOrder: true },
+  {
+    name: "cancel by a label",
+    send: on((c) => findCandidates(c, { labels: { customer: "c20" }, labelStates: ["scheduled"] })),
+    rowsMax: fewLabelled,
+    mayOrder: true,
+  },
 ];
 
 describe.each(cases)("$name", ({ send, ...expected }) => {
@@ -269,8 +259,4 @@ function arrivals(): ReturnType<typeof arrival>[] {
 
 function named(key: string): { queue: string; key: string } {
   return { queue: "default", key };
-}
-
-function page(order: "dueAt" | "-createdAt"): Parameters<typeof listTasks>[2] {
-  return { order, limit: batch, after: { dueAt: Date.now() - 300_000, id: endedIds[0] ?? leastId } };
 }

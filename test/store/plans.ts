@@ -89,17 +89,17 @@ export class Explainer {
         if (!/^(begin|commit|rollback)\b/.test(text)) sent.push({ name: "", text, values });
       },
     });
-    const rolledBack = (within: (connection: Connection) => Promise<unknown>): Promise<unknown> =>
-      kysely
-        .transaction()
-        .execute(async (trx) => {
-          await within(trx);
-          throw new RolledBack();
-        })
-        .catch((error: unknown) => {
-          if (!(error instanceof RolledBack)) throw error;
-          return [];
-        });
+    const rolledBack = async (within: (connection: Connection) => Promise<unknown>): Promise<unknown> => {
+      const found: unknown[] = [];
+      const rolling = kysely.transaction().execute(async (trx) => {
+        found.push(await within(trx));
+        throw new RolledBack();
+      });
+      await rolling.catch((error: unknown) => {
+        if (!(error instanceof RolledBack)) throw error;
+      });
+      return found[0];
+    };
     const stand = {
       kysely,
       run: async (statement: Recorded) => {

@@ -11,6 +11,8 @@ import { settleAttempts } from "../../src/store/settle.ts";
 import { arrival, openStore, settlingOf } from "./store.ts";
 import { claim } from "../../src/store/claims.ts";
 
+/** As in src/store/retention.ts. */
+const talliesFoldedMax = 10_000;
 /** While its answer is waited for. */
 const later = Date.now() + 3_600_000;
 
@@ -135,6 +137,19 @@ describe("the audit", () => {
     for (let flush = 0; flush < 20; flush += 1) await insertArrivals(database, [arrival()], later);
     await Promise.all([foldTallies(database, uuidv7()), foldTallies(database, uuidv7())]);
     expect(await counts()).toMatchObject({ balanced: true, accepted: 20 });
+  });
+
+  test("goes on adding tallies up while there are more than a round takes, though not where they cannot become fewer", async () => {
+    const tallies = (count: number, queue: string) =>
+      store.query(`insert into lapse.tallies (id, queue, kind, count)
+        select gen_random_uuid(), ${queue}, 'accepted', 1 from generate_series(1, ${count}) i`);
+    await tallies(talliesFoldedMax - 1, "'default'");
+    expect(await foldTallies(database, uuidv7())).toBe(false);
+    await tallies(talliesFoldedMax - 1, "'default'");
+    expect(await foldTallies(database, uuidv7())).toBe(true);
+    await store.query("truncate lapse.tallies");
+    await tallies(talliesFoldedMax, "'queue-' || i");
+    expect(await foldTallies(database, uuidv7())).toBe(false);
   });
 
   test("lists what is overdue, and not what a paused queue holds back", async () => {

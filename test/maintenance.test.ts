@@ -1,0 +1,32 @@
+// Owns the facts about what runs beside everything else.
+
+import { afterAll, expect, test } from "vitest";
+import { Maintenance } from "../src/maintenance.ts";
+import { Clock } from "../src/runtime/clock.ts";
+import { createLog } from "../src/runtime/log.ts";
+import { openStore, until } from "./store/store.ts";
+
+const store = await openStore();
+afterAll(() => store.close());
+
+test("whatever ended longer ago than tasks are kept is removed in one go, however much it is", async () => {
+  for (let made = 0; made < 1_600; made += 400)
+    await store.insertMany(400, { state: "succeeded", finished_at: "2026-01-01T00:00:00Z" });
+  const recent = await store.insert({ state: "succeeded" });
+  const maintenance = new Maintenance({
+    database: store.database,
+    clock: new Clock(),
+    log: createLog("silent"),
+    retentionMs: 3_600_000,
+    isDispatching: true,
+  });
+  maintenance.start();
+  const left = await until(
+    () => store.query<{ id: string }>("select id from lapse.tasks"),
+    (rows) => rows.length <= 1,
+  );
+  await maintenance.stop();
+  expect(left).toEqual([{ id: recent }]);
+  const tallies = await store.query("select sum(count)::int as pruned from lapse.tallies where kind = 'pruned'");
+  expect(tallies).toEqual([{ pruned: 1_600 }]);
+});
