@@ -1,12 +1,18 @@
 // Owns the command line beside the service. It speaks to a running Lapse over HTTP, and to Postgres only to migrate.
 
 import "./runtime/require-node.ts";
-import { Command } from "commander";
+import { createReadStream, statSync } from "node:fs";
+import { Command, InvalidArgumentError } from "commander";
 import { type Answer, importCrontab } from "./cli/import-crontab.ts";
+import { importTasks } from "./cli/import-tasks.ts";
+import { Progress } from "./cli/progress.ts";
 import { readConfig } from "./config.ts";
+import { monotonicMs } from "./runtime/clock.ts";
 import { migrate } from "./store/migrate.ts";
 
 const answerMsMax = 10_000;
+/** What is read of a file at a time. */
+const readBytes = 256 * 1024;
 
 const program = new Command("lapse").description("Order timeouts and delayed tasks as a service.");
 program
@@ -18,6 +24,21 @@ program
   .description("show the secret that webhooks are signed with; LAPSE_API_KEY is sent where it is set")
   .option("--url <url>", "where Lapse listens; default: by HOST and PORT")
   .action(showSecrets);
+program
+  .command("import")
+  .description(
+    "schedule the tasks of a file, one JSON object a line, as POST /v1/tasks takes it; told by line what was refused",
+  )
+  .argument("<file>", "NDJSON, of any length; - for the standard input")
+  .option("--url <url>", "where Lapse listens; default: by HOST and PORT")
+  .option("--api-key <key>", "default: LAPSE_API_KEY, which other users of this machine cannot see")
+  .option(
+    "--from-line <number>",
+    "leave out the lines before this one, to go on where an import stopped",
+    readLineNumber,
+    1,
+  )
+  .action(importTaskFile);
 program
   .command("import-crontab")
   .description("turn a user's crontab into schedules, all or none; the same file again changes them in place")
@@ -56,6 +77,34 @@ async function showSecrets(options: { url?: string }): Promise<void> {
   for (const secret of secrets) console.log(String(secret));
 }
 
+interface TaskImportFlags {
+  readonly url?: string;
+  readonly apiKey?: string;
+  readonly fromLine: number;
+}
+
+async function importTaskFile(file: string, { url, apiKey, fromLine }: TaskImportFlags): Promise<void> {
+  const isInput = file === "-";
+  const bytes = isInput ? null : statSync(file).size;
+  const input = isInput ? process.stdin : createReadStream(file, { highWaterMark: readBytes });
+  const write = (text: string) => void process.stderr.write(text);
+  const progress = new Progress({ write, isTerminal: process.stderr.isTTY, nowMs: monotonicMs });
+  const options = { file, base: baseOf(url), apiKey: apiKey ?? settings().apiKey, fromLine };
+  const isDone = await importTasks(options, {
+    input,
+    bytes,
+    progress,
+    print: (line) => console.log(line),
+    complain: (line) => console.error(line),
+  });
+  if (!isDone) process.exitCode = 1;
+}
+
+function readLineNumber(text: string): number {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("expected a line number, from 1");
+}
+
 interface ImportFlags {
   readonly url: string;
   readonly timezone?: string;
@@ -91,8 +140,8 @@ interface Asked {
 
 /** Throws where no Lapse answers. */
 async function callLapse(where: Where, method: string, { path, sent }: Asked): Promise<Answer> {
-  const { host, port, apiKey } = settings();
-  const base = where.base ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const { apiKey } = settings();
+  const base = baseOf(where.base);
   const headers: Record<string, string> = sent === undefined ? {} : { "content-type": "application/json" };
   if (apiKey !== null) headers["authorization"] = `Bearer ${apiKey}`;
   const body = sent === undefined ? {} : { body: JSON.stringify(sent) };
@@ -101,6 +150,12 @@ async function callLapse(where: Where, method: string, { path, sent }: Asked): P
   if (response === null)
     throw new Error(`no Lapse answers at ${base}: start it, or name its address with ${where.flag}`);
   return { status: response.status, body: await response.json().catch(() => null) };
+}
+
+function baseOf(given: string | undefined): string {
+  if (given !== undefined) return given;
+  const { host, port } = settings();
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 function settings() {

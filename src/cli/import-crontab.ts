@@ -131,7 +131,8 @@ function said({ status, body }: Answer): string {
   return status === 0 ? detailOf(body) : `Lapse answered ${status}: ${detailOf(body)}`;
 }
 
-function detailOf(body: unknown): string {
+/** What a problem says, its faults where it lists any. */
+export function detailOf(body: unknown): string {
   if (typeof body !== "object" || body === null) return "no details";
   const { detail, errors } = body as { detail?: string; errors?: readonly { path: string; message: string }[] };
   const faults = (errors ?? []).map(({ path, message }) => `${path} ${message}`);
