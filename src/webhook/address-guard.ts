@@ -48,7 +48,8 @@ export class AddressGuard {
 
   /** What is wrong with a webhook's URL, to follow the field's name, or null. A host that is a name is only judged at connect. */
   checkUrl(text: string): string | null {
-    return checkForm(text) ?? this.#checkTarget(new URL(text));
+    const form = readUrl(text);
+    return "fault" in form ? form.fault : this.checkTarget(form.url);
   }
 
   /**
@@ -68,8 +69,11 @@ export class AddressGuard {
     return this.#denyList?.allows(address) || !(await this.#own.includes(address, port, this.#lookup));
   }
 
-  /** The URL parser has brought every spelling of an address (hex, octal, short, mapped) into one form, and names into punycode. */
-  #checkTarget(url: URL): string | null {
+  /**
+   * The same for a URL that was read. The parser has brought every spelling of an address (hex, octal, short, mapped) into one form, and
+   * names into punycode.
+   */
+  checkTarget(url: URL): string | null {
     const host = hostOf(url);
     const denyList = this.#denyList;
     if (!denyList?.allows(host) && this.#own.has(host, portOf(url)))
@@ -94,14 +98,15 @@ export function portOf({ protocol, port }: { protocol: string; port: string }): 
   return Number(port) || (protocol === "https:" ? 443 : 80);
 }
 
-/** What is wrong with the text itself, wherever it points, to follow the field's name; or null. */
-export function checkForm(text: string): string | null {
+/** The URL, or what is wrong with the text itself, wherever it points, to follow the field's name. */
+export function readUrl(text: string): { readonly url: URL } | { readonly fault: string } {
   const url = URL.parse(text);
-  if (text.length > urlLengthMax) return `must be at most ${urlLengthMax} characters long`;
+  if (text.length > urlLengthMax) return { fault: `must be at most ${urlLengthMax} characters long` };
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:"))
-    return "must be an absolute http or https URL";
-  if (url.username !== "" || url.password !== "") return "must not hold a user name or password; use a header";
-  return null;
+    return { fault: "must be an absolute http or https URL" };
+  if (url.username !== "" || url.password !== "")
+    return { fault: "must not hold a user name or password; use a header" };
+  return { url };
 }
 
 /** `localhost` follows the loopback addresses, whatever DNS says. */

@@ -17,22 +17,26 @@ export interface AttemptHeaders {
 
 /** Every header of the request, names in lower case, as undici takes them: name, value, name, value … The caller's were checked. */
 export function buildHeaders(task: ClaimedTask, attempt: AttemptHeaders): string[] {
-  const headers = new Map<string, string>();
-  const contentType = contentTypeOf(task);
-  if (contentType !== null) headers.set("content-type", contentType);
-  for (const [name, value] of Object.entries(task.headers)) headers.set(name.toLowerCase(), value);
-  const suffix = headers.get("user-agent")?.trim() ?? "";
-  headers.set("user-agent", suffix === "" ? attempt.userAgent : `${attempt.userAgent} ${suffix}`);
-  headers.set("webhook-id", task.id);
-  headers.set("webhook-timestamp", String(attempt.timestampSeconds));
-  headers.set("webhook-signature", attempt.signature);
-  headers.set("lapse-attempt", String(task.attempt));
-  headers.set("lapse-due-at", new Date(task.dueAt).toISOString());
-  headers.set("lapse-queue", percentEncode(task.queue));
-  if (task.key !== null) headers.set("lapse-key", percentEncode(task.key));
-  headers.set("lapse-confirm-token", attempt.confirmToken);
-  if (task.traceparent !== null && traceparentForm.test(task.traceparent)) headers.set("traceparent", task.traceparent);
-  return [...headers].flat();
+  const headers: string[] = [];
+  let contentType = contentTypeOf(task);
+  let { userAgent } = attempt;
+  for (const [name, value] of Object.entries(task.headers)) {
+    const lowerName = name.toLowerCase();
+    if (lowerName === "content-type") contentType = value;
+    else if (lowerName === "user-agent") userAgent = `${attempt.userAgent} ${value.trim()}`.trim();
+    else headers.push(lowerName, value);
+  }
+  if (contentType !== null) headers.push("content-type", contentType);
+  headers.push("user-agent", userAgent);
+  headers.push("webhook-id", task.id, "webhook-timestamp", String(attempt.timestampSeconds));
+  headers.push("webhook-signature", attempt.signature);
+  headers.push("lapse-attempt", String(task.attempt), "lapse-due-at", new Date(task.dueAt).toISOString());
+  headers.push("lapse-queue", percentEncode(task.queue));
+  if (task.key !== null) headers.push("lapse-key", percentEncode(task.key));
+  headers.push("lapse-confirm-token", attempt.confirmToken);
+  if (task.traceparent !== null && traceparentForm.test(task.traceparent))
+    headers.push("traceparent", task.traceparent);
+  return headers;
 }
 
 /** What is wrong with a raw body's type, or null: callers name it in a field of its own, beside `headers`. */

@@ -3,7 +3,7 @@
 import type { AttemptResult } from "../task/attempt-result.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { type HttpMethod, httpMethods, type TaskBody } from "../task/task.ts";
-import { type AddressGuard, checkForm } from "./address-guard.ts";
+import { type AddressGuard, readUrl } from "./address-guard.ts";
 import { Call, type SendResult } from "./call.ts";
 import type { ConfirmTokens } from "./confirm-token.ts";
 import { Connections } from "./connections.ts";
@@ -49,9 +49,9 @@ export class Sender {
    * said no: nothing is to be recorded then.
    */
   async send(task: ClaimedTask, terms: SendTerms): Promise<SendResult> {
-    const refusal = this.#refusal(task);
-    if (refusal !== null) return refusal;
-    const url = new URL(task.url);
+    const target = this.#readTarget(task);
+    if ("kind" in target) return target;
+    const { url } = target;
     const body = bodyBytes(task.body);
     const call = new Call({
       request: {
@@ -92,12 +92,15 @@ export class Sender {
   }
 
   /** Rows are made by SQL too, and rules may have changed since a task was accepted: everything is checked again here. */
-  #refusal(task: ClaimedTask): AttemptResult | null {
-    const damage = task.damage ?? formFault(task);
-    if (damage !== null) return { kind: "unsendable", error: damage };
-    const urlFault = this.#parts.guard.checkUrl(task.url);
-    if (urlFault === null) return null;
-    return { kind: "blocked", error: `egress_blocked: ${URL.parse(task.url)?.hostname}: the URL ${urlFault}` };
+  #readTarget(task: ClaimedTask): AttemptResult | { readonly url: URL } {
+    const form = readUrl(task.url);
+    if (task.damage !== null) return { kind: "unsendable", error: task.damage };
+    if ("fault" in form) return { kind: "unsendable", error: `The URL ${form.fault}` };
+    const fault = formFault(task);
+    if (fault !== null) return { kind: "unsendable", error: fault };
+    const urlFault = this.#parts.guard.checkTarget(form.url);
+    if (urlFault === null) return form;
+    return { kind: "blocked", error: `egress_blocked: ${form.url.hostname}: the URL ${urlFault}` };
   }
 
   #headers(task: ClaimedTask, body: Buffer, now: number): string[] {
@@ -112,10 +115,8 @@ export class Sender {
   }
 }
 
-/** What no setting and no later attempt can mend. */
+/** What no setting and no later attempt can mend, besides the URL. */
 function formFault(task: ClaimedTask): string | null {
-  const urlFault = checkForm(task.url);
-  if (urlFault !== null) return `The URL ${urlFault}`;
   if (!httpMethods.includes(task.method)) return `The method must be one of ${httpMethods.join(", ")}`;
   const [fault] = checkHeaders(task.headers);
   if (fault !== undefined) return `The header ${JSON.stringify(fault.name)} ${fault.message}`;

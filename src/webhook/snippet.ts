@@ -17,6 +17,7 @@ export class Snippet {
 
   /** Lossy UTF-8, cut at a character's edge, at most 1 KiB also where what was not UTF-8 has become U+FFFD, of three bytes each. */
   text(): string {
+    if (this.#bytes.length === 0) return "";
     // `stream` keeps back a character whose end was cut off, instead of calling it malformed.
     const decoded = new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#bytes, { stream: this.#isCut });
     const { read } = new TextEncoder().encodeInto(decoded.replaceAll("\0", "\uFFFD"), new Uint8Array(snippetBytesMax));
