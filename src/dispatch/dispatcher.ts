@@ -87,7 +87,11 @@ export class Dispatcher {
       onLook: (queue, at) => this.hint(queue, at),
       onRated: (queue) => this.#lanes.get(queue)?.forgetRate(),
     });
-    this.#settler = new Settler({ database, index, clock, metrics, log, onDue: (queue, at) => this.hint(queue, at) });
+    this.#settler = new Settler({
+      ...parts,
+      inFlight: () => this.#firing.count,
+      onDue: (queue, at) => this.hint(queue, at),
+    });
     this.#firing = new Firing({ ...parts, settler: this.#settler });
     this.#room = new Room({ inFlight: () => this.#firing.count, wake: (queue) => this.#lanes.get(queue)?.wake() });
     this.#origins = new Origins({ nowMs: monotonicMs, log, metrics, onChange: createOriginRecorder(database, log) });

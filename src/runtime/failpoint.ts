@@ -38,6 +38,7 @@ export const failpointNames = [
   "fire.answering",
   "fire.called",
   "settle.decided",
+  "settle.sent",
   "settle.committed",
   "settle.indexed",
   "heal.read",

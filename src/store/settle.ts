@@ -5,7 +5,6 @@ import type { Settlement } from "../task/settlement.ts";
 import type { TaskState } from "../task/task.ts";
 import { type BoundStatement, bind, type Database } from "./database.ts";
 import { instant } from "./task-rows.ts";
-import { plantTombstones } from "./tombstones.ts";
 
 export interface Settling {
   readonly task: ClaimedTask;
@@ -22,58 +21,62 @@ export interface Settled {
 }
 
 /**
- * An attempt's row is written only while the attempt is its task's current one, and locks the task until the commit; the tasks that a
- * transaction of somebody else holds are skipped.
+ * `next` is what the answer led to; a cancel that was requested, or a confirm that was refused because of one, has the last word. Tasks
+ * that a transaction of somebody else holds are skipped. An attempt's row is written only with its task's change, and so is a tombstone
+ * that waited for the task to end (tombstones.ts has one for other ends).
+ *
+ * One statement for all of it: as three in a transaction, each planned by itself, a settle of 50 took 66 µs of Postgres's CPU a task, and
+ * takes 41 (29 in a settle of 200). Only a running task has an owner, so that naming the owner names the state; were the state named too, the
+ * index of running tasks might be read from end to end for each settle.
  */
-const insertAttempts = {
-  name: "settle_attempts",
+const settleTasks = {
+  name: "settle_tasks",
   text: `with current as (
-      select t.id, t.attempts, t.attempt_started_at, t.lateness_ms, o.duration_ms, o.outcome, o.status, o.error, o.snippet
-      from unnest($1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[])
-        as o (id, attempt, owner, duration_ms, outcome, status, error, snippet)
-      join lapse.tasks t on t.id = o.id and t.state = 'running' and t.attempts = o.attempt and t.owner = o.owner
+      select t.id, t.cancel_requested, t.confirm_refused, t.attempt_started_at, t.lateness_ms, o.*
+      from unnest($1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[],
+          $9::text[], $10::timestamptz[], $11::boolean[])
+        as o (task_id, attempt, owner, duration_ms, outcome, status, error, snippet, next, next_at, confirm_stands)
+      join lapse.tasks t on t.id = o.task_id and t.attempts = o.attempt and t.owner = o.owner
       order by t.id
       for update of t skip locked
+    ), settled as (
+      update lapse.tasks t set
+        state = s.ended_as,
+        finished_at = case when s.ended_as = 'scheduled' then null else clock_timestamp() end,
+        owner = null,
+        attempt_started_at = null,
+        lateness_ms = null,
+        next_attempt_at = case when s.ended_as = 'scheduled' then s.next_at else t.next_attempt_at end,
+        due_at = case when s.ended_as = 'scheduled' and s.next = 'reschedule' then s.next_at else t.due_at end,
+        attempts_before = case when s.next = 'reschedule' then t.attempts else t.attempts_before end,
+        attempts_at_due = case when s.next = 'reschedule' then t.attempts else t.attempts_at_due end,
+        reschedules = t.reschedules + case when s.next = 'reschedule' then 1 else 0 end,
+        confirmed_attempt = case when t.confirmed_attempt = s.attempt and not s.confirm_stands then null else t.confirmed_attempt end,
+        updated_at = clock_timestamp(),
+        version = t.version + 1
+      from (
+        select c.*, case
+            when c.confirm_refused or (c.cancel_requested and c.next <> 'succeeded') then 'cancelled'
+            when c.next in ('succeeded', 'failed') then c.next
+            else 'scheduled'
+          end as ended_as
+        from current c
+      ) s
+      where t.id = s.id and t.attempts = s.attempt and t.owner = s.owner
+      returning t.id, t.queue, t.key, t.state, t.next_attempt_at, t.tombstone_until,
+        s.attempt, s.attempt_started_at, s.lateness_ms, s.duration_ms, s.outcome, s.status, s.error, s.snippet
+    ), written as (
+      insert into lapse.attempts
+        (task_id, number, started_at, finished_at, lateness_ms, duration_ms, outcome, status, error, response_snippet)
+      select id, attempt, attempt_started_at, clock_timestamp(), lateness_ms, duration_ms, outcome, status, error, snippet from settled
+      on conflict do nothing
+    ), planted as (
+      insert into lapse.tasks (id, queue, key, state, due_at, next_attempt_at, created_at, updated_at)
+      select gen_random_uuid(), queue, key, 'tombstone', tombstone_until, tombstone_until, clock_timestamp(), clock_timestamp()
+      from settled where state <> 'scheduled' and key is not null and tombstone_until > clock_timestamp()
+      on conflict do nothing
     )
-    insert into lapse.attempts
-      (task_id, number, started_at, finished_at, lateness_ms, duration_ms, outcome, status, error, response_snippet)
-    select id, attempts, attempt_started_at, clock_timestamp(), lateness_ms, duration_ms, outcome, status, error, snippet from current
-    on conflict do nothing`,
-};
-
-/**
- * `next` is what the answer led to; a cancel that was requested, or a confirm that was refused because of one, has the last word. The
- * guard on the attempt's row makes the two statements win together.
- */
-const updateTasks = {
-  name: "settle_tasks",
-  text: `update lapse.tasks t set
-      state = s.ended_as,
-      finished_at = case when s.ended_as = 'scheduled' then null else clock_timestamp() end,
-      owner = null,
-      attempt_started_at = null,
-      lateness_ms = null,
-      next_attempt_at = case when s.ended_as = 'scheduled' then s.next_at else t.next_attempt_at end,
-      due_at = case when s.ended_as = 'scheduled' and s.next = 'reschedule' then s.next_at else t.due_at end,
-      attempts_before = case when s.next = 'reschedule' then t.attempts else t.attempts_before end,
-      attempts_at_due = case when s.next = 'reschedule' then t.attempts else t.attempts_at_due end,
-      reschedules = t.reschedules + case when s.next = 'reschedule' then 1 else 0 end,
-      confirmed_attempt = case when t.confirmed_attempt = s.attempt and not s.confirm_stands then null else t.confirmed_attempt end,
-      updated_at = clock_timestamp(),
-      version = t.version + 1
-    from (
-      select o.*, case
-          when r.confirm_refused or (r.cancel_requested and o.next <> 'succeeded') then 'cancelled'
-          when o.next in ('succeeded', 'failed') then o.next
-          else 'scheduled'
-        end as ended_as
-      from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[])
-        as o (id, attempt, owner, next, next_at, confirm_stands)
-      join lapse.tasks r on r.id = o.id
-      join lapse.attempts a on a.task_id = o.id and a.number = o.attempt
-    ) s
-    where t.id = s.id and t.state = 'running' and t.attempts = s.attempt and t.owner = s.owner
-    returning t.id, t.queue, t.key, t.state, t.next_attempt_at, t.tombstone_until`,
+    select id, state, next_attempt_at from settled`,
 };
 
 /**
@@ -81,8 +84,13 @@ const updateTasks = {
  * was superseded (a newer attempt owns the task, or this very outcome is written already) or is locked: `readStanding` tells.
  */
 export async function settleAttempts(database: Database, settlings: readonly Settling[]): Promise<Settled[]> {
-  const [, won] = await database.runTogether(settleStatements(settlings));
-  return (won ?? []).map((row) => ({
+  const settle = bind(settleTasks, valuesOf(settlings));
+  const ending = endingStatements(settlings);
+  const won =
+    ending.length === 0
+      ? await database.run(settle, "settle.sent")
+      : ((await database.runTogether([settle, ...ending]))[0] ?? []);
+  return won.map((row) => ({
     id: String(row["id"]),
     state: row["state"] as TaskState,
     nextAttemptAt: Number(row["next_attempt_at"]),
@@ -124,31 +132,19 @@ function endingStatements(settlings: readonly Settling[]): BoundStatement[] {
   return [bind(endSchedules, values), bind(cancelAhead, values)];
 }
 
-export function settleStatements(settlings: readonly Settling[]): BoundStatement[] {
-  const ids = settlings.map(({ task }) => task.id);
-  const attempts = settlings.map(({ task }) => task.attempt);
-  const owners = settlings.map(({ owner }) => owner);
+function valuesOf(settlings: readonly Settling[]): readonly unknown[] {
   return [
-    bind(insertAttempts, [
-      ids,
-      attempts,
-      owners,
-      settlings.map(({ durationMs }) => Math.round(durationMs)),
-      settlings.map(({ settlement }) => settlement.outcome),
-      settlings.map(({ settlement }) => settlement.status),
-      settlings.map(({ settlement }) => settlement.error),
-      settlings.map(({ settlement }) => settlement.responseSnippet),
-    ]),
-    bind(updateTasks, [
-      ids,
-      attempts,
-      owners,
-      settlings.map(({ settlement }) => settlement.next.kind),
-      settlings.map(({ settlement }) => nextAt(settlement)),
-      settlings.map(({ settlement }) => settlement.confirmStands),
-    ]),
-    bind(plantTombstones, [ids]),
-    ...endingStatements(settlings),
+    settlings.map(({ task }) => task.id),
+    settlings.map(({ task }) => task.attempt),
+    settlings.map(({ owner }) => owner),
+    settlings.map(({ durationMs }) => Math.round(durationMs)),
+    settlings.map(({ settlement }) => settlement.outcome),
+    settlings.map(({ settlement }) => settlement.status),
+    settlings.map(({ settlement }) => settlement.error),
+    settlings.map(({ settlement }) => settlement.responseSnippet),
+    settlings.map(({ settlement }) => settlement.next.kind),
+    settlings.map(({ settlement }) => nextAt(settlement)),
+    settlings.map(({ settlement }) => settlement.confirmStands),
   ];
 }
 

@@ -2,7 +2,7 @@
 
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Settler } from "../../src/dispatch/settler.ts";
+import { companyMin, Settler } from "../../src/dispatch/settler.ts";
 import type { DueEntry, DueIndex } from "../../src/due-index/due-index.ts";
 import { Clock } from "../../src/runtime/clock.ts";
 import { createLog } from "../../src/runtime/log.ts";
@@ -25,7 +25,7 @@ beforeEach(() => {
   told = { events: [], moves: [], removals: [], hints: [] };
 });
 
-function settlerOn(database: Database): Settler {
+function settlerOn(database: Database, inFlight = 0): Settler {
   const index: DueIndex = {
     put: async () => undefined,
     take: async () => ({ ids: [], nextAt: null }),
@@ -35,7 +35,8 @@ function settlerOn(database: Database): Settler {
   };
   const metrics = { event: (event: string) => told.events.push(event) } as unknown as Metrics;
   const onDue = (queue: string, at: number): void => void told.hints.push([queue, at]);
-  return new Settler({ database, index, clock: new Clock(), metrics, log: createLog("silent"), onDue });
+  const log = createLog("silent");
+  return new Settler({ database, index, clock: new Clock(), metrics, log, inFlight: () => inFlight, onDue });
 }
 
 const claimed = (count: number): Promise<ClaimedTask[]> =>
@@ -49,6 +50,27 @@ describe("an outcome", () => {
     const task = await claimedOne();
     expect(await settlerOn(store.database).settle(settlingOf(task, owner))).toBe("saved");
     expect(told).toMatchObject({ removals: [task.id], moves: [], hints: [] });
+  });
+
+  test("waits for company while other calls are open, until there is enough of it", async () => {
+    const batches: number[] = [];
+    const counting = {
+      run: async (...sent: Parameters<Database["run"]>) => {
+        batches.push((sent[0].values[0] as string[]).length);
+        return store.database.run(...sent);
+      },
+    };
+    const settler = settlerOn(counting as unknown as Database, 1_000);
+    const tasks = await claimed(companyMin + 1);
+    const settleEach = (some: readonly ClaimedTask[]) =>
+      some.map(async (task) => {
+        await new Promise((resolve) => setImmediate(resolve));
+        return settler.settle(settlingOf(task, owner));
+      });
+    await Promise.all(settleEach(tasks.slice(0, 2)));
+    expect(batches).toEqual([2]);
+    await Promise.all(settleEach(tasks.slice(2)));
+    expect(batches).toEqual([2, companyMin - 1]);
   });
 
   test("that lets its task wait moves the entry to the next attempt, and tells the lane", async () => {
@@ -108,10 +130,10 @@ describe("an outcome", () => {
     let calls = 0;
     const shaky = {
       query: store.database.query.bind(store.database),
-      runTogether: async (statements: Parameters<Database["runTogether"]>[0]) => {
+      run: async (...sent: Parameters<Database["run"]>) => {
         calls += 1;
         if (calls === 1) throw new StoreUnavailableError(new Error("away"));
-        const written = await store.database.runTogether(statements);
+        const written = await store.database.run(...sent);
         if (calls === 2) throw new StoreUnavailableError(new Error("the answer was lost"));
         return written;
       },
@@ -130,10 +152,10 @@ describe("an outcome", () => {
       let refusals = 2;
       const refusing = {
         query: store.database.query.bind(store.database),
-        runTogether: async (statements: Parameters<Database["runTogether"]>[0]) => {
+        run: async (...sent: Parameters<Database["run"]>) => {
           refusals -= 1;
           if (refusals >= 0) throw Object.assign(new pg.DatabaseError("no", 0, "error"), { code });
-          return store.database.runTogether(statements);
+          return store.database.run(...sent);
         },
       };
       const task = await claimedOne();

@@ -32,7 +32,7 @@ export interface Insistence {
   readonly while?: () => boolean;
 }
 
-type Method = "GET" | "POST" | "PATCH" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 interface Content {
   readonly json?: unknown;
@@ -111,7 +111,7 @@ export class Caller {
   }
 
   /** Any other call; it is not written down. */
-  call(method: "GET" | "POST", path: string, json?: unknown): Promise<Answered> {
+  call(method: "GET" | "POST" | "PUT", path: string, json?: unknown): Promise<Answered> {
     return this.#call(method, path, json === undefined ? {} : { json });
   }
 

@@ -89,6 +89,7 @@ async function defineSchedule(caller: Caller, { url, queue }: { url: string; que
 export async function useDispatch(world: World, queue: string): Promise<string[]> {
   const { caller, receiver } = world;
   const task = { url: receiver.url, queue, retry: quickRetry };
+  if (needsRate(queue)) await caller.call("PUT", `/v1/queues/${queue}`, { rateLimit: { limit: 1_000, per: "1s" } });
   const held = [lock(world, task, "let go"), lock(world, task, "claim unheard")];
   await Promise.all([
     caller.accept(task),
@@ -120,6 +121,11 @@ async function miss(caller: Caller, task: Readonly<Record<string, unknown>>): Pr
 /** Only at their own steps, so that the others are not kept waiting for processors. */
 function needsOccurrences(step: string): boolean {
   return step.startsWith("schedule.") || step === "claim.judged";
+}
+
+/** Of what dispatchers do, a claim within a rate limit is what takes several statements in one piece. */
+function needsRate(step: string): boolean {
+  return step.startsWith("flush.");
 }
 
 /** A few occurrences: in the end each has one task, and there is no other. */

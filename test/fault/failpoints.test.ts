@@ -26,7 +26,7 @@ const ofApis: readonly Step[] = namesOf("accept", "cancel", "confirm", "index", 
 const ofDispatchers: readonly Step[] = [
   ...namesOf("claim", "fire", "settle", "heal", "fill", "schedule"),
   "claim.won:2",
-  // A settle's flush: before its first statement, and in its midst.
+  // Statements that are sent in one piece: before the first, and in their midst.
   "flush.begun",
   "flush.begun:2",
   "flush.sent",

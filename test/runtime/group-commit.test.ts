@@ -57,6 +57,60 @@ describe("a batch", () => {
     expect(await others).toEqual(["B", "C"]);
   });
 
+  test("lingers for company, and begins at once with enough of it", async () => {
+    const { commits, writes, batches } = setUp({ companyMin: 3, lingerMs: () => 20, writersMax: 2 });
+    const lone = commits.add("a");
+    await turns();
+    expect(batches()).toEqual([]);
+    await vi.waitFor(() => expect(batches()).toEqual(["a"]));
+    const others = Promise.all(["b", "c"].map((item) => commits.add(item)));
+    await turns();
+    expect(batches()).toEqual(["a"]);
+    const last = commits.add("d");
+    await turns();
+    expect(batches()).toEqual(["a", "bcd"]);
+    for (const write of writes) write.finish();
+    expect([await lone, ...(await others), await last]).toEqual(["A", "B", "C", "D"]);
+    await commits.drained();
+  });
+
+  test("lingers anew once a write under way has ended", async () => {
+    const { commits, writes, batches } = setUp({
+      companyMin: 3,
+      writersMax: 2,
+      lingerMs: (isAnotherUnderWay) => (isAnotherUnderWay ? 60_000 : 0),
+    });
+    const first = commits.add("a");
+    await turns();
+    const second = commits.add("b");
+    await turns();
+    expect(batches()).toEqual(["a"]);
+    writes[0]?.finish();
+    await first;
+    await turns();
+    expect(batches()).toEqual(["a", "b"]);
+    writes[1]?.finish();
+    await second;
+  });
+
+  test("that lingers leaves no timer behind where it was written with others", async () => {
+    let lingerMs = 60_000;
+    const { commits, writes, batches } = setUp({ companyMin: 2, lingerMs: () => lingerMs });
+    const first = commits.add("a");
+    await turns();
+    const second = commits.add("b");
+    await turns();
+    expect(batches()).toEqual(["ab"]);
+    writes[0]?.finish();
+    await Promise.all([first, second]);
+    lingerMs = 0;
+    const third = commits.add("c");
+    await turns();
+    expect(batches()).toEqual(["ab", "c"]);
+    writes[1]?.finish();
+    await third;
+  });
+
   test("is cut at its limit, and the rest follows in order", async () => {
     const { commits, writes, batches } = setUp({ batchMax: 2 });
     const outcomes = Promise.all("abcde".split("").map((item) => commits.add(item)));
