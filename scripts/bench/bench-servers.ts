@@ -7,6 +7,7 @@ import { createClient } from "redis";
 import { startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
 import { startEmbeddedRedis } from "../../src/embedded/redis.ts";
 import { createLog } from "../../src/runtime/log.ts";
+import { parentOf } from "./cpu.ts";
 import { openPool } from "./pg-pool.ts";
 
 export interface BenchServers {
@@ -20,6 +21,8 @@ export interface BenchServers {
 export interface Store {
   readonly databaseUrl: string;
   readonly redisUrl: string;
+  /** Ids of the servers' first processes. */
+  readonly pids: { readonly postgres: number; readonly redis: number };
   databaseBytes(): Promise<number>;
   /** All that Redis holds. */
   redisBytes(): Promise<number>;
@@ -94,9 +97,14 @@ async function openStore(databaseUrl: string, redisUrl: string): Promise<Store> 
   redis.on("error", () => undefined);
   await redis.connect();
   await redis.flushDb();
+  const { rows: backends } = await database.query<{ pid: number }>("select pg_backend_pid() as pid");
   return {
     databaseUrl,
     redisUrl,
+    pids: {
+      postgres: parentOf(backends[0]?.pid ?? 0),
+      redis: Number(/process_id:(\d+)/.exec(await redis.info("server"))?.[1]),
+    },
     async databaseBytes() {
       const { rows } = await database.query<{ bytes: string }>("select pg_database_size(current_database()) as bytes");
       return Number(rows[0]?.bytes);

@@ -4,8 +4,8 @@ import type { Contender } from "./contender.ts";
 
 export interface ContenderEntry {
   readonly label: string;
-  /** Where it keeps waiting tasks: on disk before it answers, or in memory. */
-  readonly keeps: "PostgreSQL" | "Redis" | "nothing";
+  /** What holds waiting tasks: PostgreSQL on disk before it answers, Redis in memory. */
+  readonly keeps: "PostgreSQL" | "Redis";
   readonly keepsOutcomes: boolean;
   /** For people: how it was set. */
   readonly settings: string;
@@ -26,7 +26,7 @@ export const contenders = {
     keeps: "PostgreSQL",
     keepsOutcomes: true,
     settings:
-      "`send`, `insert`, `work` with batches of 100 by 2 workers, `perJobResults`, `burstWhenBatchFull`, polling at its least, 0.5 s; LISTEN/NOTIFY does not serve tasks due later",
+      "`send`, `insert`, `work` with batches of 1,000 by 2 workers, `perJobResults`, `burstWhenBatchFull`, polling at its least, 0.5 s; LISTEN/NOTIFY does not serve tasks due later",
     load: async () => (await import("./peers/pg-boss.ts")).pgBoss,
   },
   "bullmq-redis": {
@@ -77,7 +77,12 @@ export function isContenderName(name: string): name is ContenderName {
   return Object.hasOwn(contenders, name);
 }
 
+/** This checkout, or another. */
+export function isLapse(name: ContenderName): boolean {
+  return name === "lapse" || name === "beside";
+}
+
 /** Those of other makers. */
 export function isPeer(name: ContenderName): boolean {
-  return name !== "lapse" && name !== "beside" && name !== "limit";
+  return !isLapse(name) && name !== "limit";
 }

@@ -1,15 +1,21 @@
 // Owns the figures that contenders are compared by. Each counts what it did, and throws where work was lost.
 
-import type { ContenderName } from "./contenders.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ContenderName, contenders, isLapse } from "./contenders.ts";
+import { type CpuTimes, mapCpu } from "./cpu.ts";
+import type { Work } from "./load-generator.ts";
 import type { Arrivals } from "./receiver.ts";
 import type { Session } from "./session.ts";
 import type { Sizes } from "./sizes.ts";
 import { percentile } from "./statistics.ts";
 
 export interface Sample {
+  /** By the figure's columns; one that says nothing of the contender is left out. */
   readonly values: Readonly<Record<string, number>>;
   /** Calls made, or tasks. */
   readonly counted: number;
+  /** For each of them; null where it is not measured. */
+  readonly cpu: CpuTimes | null;
   /** What a reader has to know of this sample. */
   readonly notes: readonly string[];
 }
@@ -27,6 +33,8 @@ export interface Figure {
   readonly columns: Readonly<Record<string, Column>>;
   /** `work`: one after another on a store that was empty; `bytes`: on one that is; `waiting`: beside a backlog. */
   readonly phase: "work" | "bytes" | "waiting";
+  /** Only peers that keep outcomes are its rivals: recording one is more work than forgetting a task. */
+  readonly needsOutcomes: boolean;
   /** Whom it says nothing of. */
   readonly without?: readonly ContenderName[];
   measure(session: Session, sizes: Sizes): Promise<Sample>;
@@ -53,6 +61,7 @@ export const figures = {
     rule: "from the first arrival until the store says of every task that it ended",
     columns: perSecond,
     phase: "work",
+    needsOutcomes: true,
     measure: measureDrain,
   },
   cancel: {
@@ -60,6 +69,7 @@ export const figures = {
     rule: "from the first call to the last answer, of tasks due in a month",
     columns: perSecond,
     phase: "work",
+    needsOutcomes: false,
     measure: measureCancel,
   },
   bulk: {
@@ -67,24 +77,26 @@ export const figures = {
     rule: "from the first call to the last answer, due in a month",
     columns: perSecond,
     phase: "work",
+    needsOutcomes: false,
     async measure(session, { bulkTasks }) {
       const { live } = await session.counts();
-      const work = await session.load("fill", { count: bulkTasks, dueAt: null });
+      const { value: work, cpu } = await session.metered(() => session.load("fill", { count: bulkTasks, dueAt: null }));
       await expectLive(session, live + work.count);
-      return rate(work.count, work.elapsedMs);
+      return rate(work, cpu);
     },
   },
   accept: {
     title: "accept, one a call, 50 callers",
-    rule: "closed loop, due in a month, after a second of the same that does not count",
+    rule: "closed loop, due in a month, after some of the same that does not count",
     columns: perSecond,
     phase: "work",
+    needsOutcomes: false,
     async measure(session, { acceptMs, acceptWarmMs }) {
       await session.load("accept", { ms: acceptWarmMs });
       const { live } = await session.counts();
-      const work = await session.load("accept", { ms: acceptMs });
+      const { value: work, cpu } = await session.metered(() => session.load("accept", { ms: acceptMs }));
       await expectLive(session, live + work.count);
-      return rate(work.count, work.elapsedMs);
+      return rate(work, cpu);
     },
   },
   bytes: {
@@ -96,6 +108,7 @@ export const figures = {
       "Redis, due in a month": { unit: "bytes", better: "less" },
     },
     phase: "bytes",
+    needsOutcomes: false,
     measure: measureBytes,
   },
   waiting: latenessAt(200, "waiting"),
@@ -107,8 +120,10 @@ export type FigureName = keyof typeof figures;
 /** Lets compilers and pools warm up; what it adds is fired and gone. */
 export async function warmUp(session: Session, { warmUpTasks }: Sizes): Promise<void> {
   const { live } = await session.counts();
-  const spread = await session.load("spread", { ratePerSecond: 200, count: warmUpTasks / 10, leadMs });
-  const filled = await session.load("fill", { count: warmUpTasks, dueAt: Date.now() + fillMsMax(warmUpTasks) });
+  const [spread, filled] = await Promise.all([
+    session.load("spread", { ratePerSecond: 200, count: warmUpTasks / 10, leadMs }),
+    session.load("fill", { count: warmUpTasks, dueAt: Date.now() + fillMsMax(warmUpTasks) }),
+  ]);
   await session.arrivals(spread.count + filled.count, arrivalTimeoutMs);
   await session.load("recorded", { live, timeoutMs: outcomeTimeoutMs });
 }
@@ -120,43 +135,53 @@ function latenessAt(ratePerSecond: number, phase: "work" | "waiting"): Figure {
     rule: "open loop: arrival minus due time, which is a second after the moment at which the call to add it was due",
     columns: lateness,
     phase,
+    needsOutcomes: false,
     // Its limit has no store, so a backlog is nothing to it.
     ...(phase === "waiting" ? { without: ["limit"] } : {}),
-    async measure(session, { latenessMs }) {
+    async measure(session, { latenessMs, latenessTasksMax }) {
       const before = await session.counts();
-      const count = Math.round((ratePerSecond * latenessMs) / 1_000);
-      const { addedLate } = await session.load("spread", { ratePerSecond, count, leadMs });
-      const arrivals = await session.arrivals(count, arrivalTimeoutMs);
-      await session.load("recorded", { live: before.live, timeoutMs: outcomeTimeoutMs });
+      const count = Math.round(Math.min(ratePerSecond * latenessMs, latenessTasksMax * 1_000) / 1_000);
+      const { value, cpu } = await session.metered(async () => {
+        const { addedLate } = await session.load("spread", { ratePerSecond, count, leadMs });
+        const arrivals = await session.arrivals(count, arrivalTimeoutMs);
+        await session.load("recorded", { live: before.live, timeoutMs: outcomeTimeoutMs });
+        return { addedLate, arrivals };
+      });
+      const { addedLate, arrivals } = value;
       const values = {
         p50: percentile(arrivals.latenessMs, 0.5),
         p99: percentile(arrivals.latenessMs, 0.99),
         max: percentile(arrivals.latenessMs, 1),
       };
       const notes = addedLate > 0 ? [`${addedLate} of ${count} were due before they were accepted`] : [];
-      return { values, counted: arrivals.count, notes: [...notes, ...notesOf(arrivals)] };
+      return { values, counted: count, cpu: perTask(cpu, count), notes: [...notes, ...notesOf(arrivals)] };
     },
   };
 }
 
 async function measureDrain(session: Session, { drainTasks }: Sizes): Promise<Sample> {
   const before = await session.counts();
-  await session.load("fill", { count: drainTasks, dueAt: Date.now() + fillMsMax(drainTasks) });
-  const arrivals = await session.arrivals(drainTasks, arrivalTimeoutMs);
-  const recordedAt = await session.load("recorded", { live: before.live, timeoutMs: outcomeTimeoutMs });
+  const dueAt = Date.now() + fillMsMax(drainTasks);
+  await session.load("fill", { count: drainTasks, dueAt });
+  await sleep(dueAt - Date.now());
+  const { value, cpu } = await session.metered(async () => {
+    const arrivals = await session.arrivals(drainTasks, arrivalTimeoutMs);
+    return { arrivals, endedAt: await session.load("recorded", { live: before.live, timeoutMs: outcomeTimeoutMs }) };
+  });
+  const { arrivals, endedAt } = value;
   const { succeeded } = await session.counts();
   if (succeeded !== null && succeeded - (before.succeeded ?? 0) !== drainTasks)
     throw new Error(`${session.name}: ${succeeded - (before.succeeded ?? 0)} of ${drainTasks} outcomes are kept`);
-  const elapsedMs = Math.max(recordedAt, arrivals.lastAt) - arrivals.firstAt;
-  return { ...rate(arrivals.count, elapsedMs), notes: notesOf(arrivals) };
+  const elapsedMs = Math.max(endedAt, arrivals.lastAt) - arrivals.firstAt;
+  return { ...rate({ count: arrivals.count, elapsedMs }, cpu), notes: notesOf(arrivals) };
 }
 
 async function measureCancel(session: Session, { cancelTasks }: Sizes): Promise<Sample> {
   const { live } = await session.counts();
   await session.load("fill", { count: cancelTasks, dueAt: null });
-  const work = await session.cancelAll();
+  const { value: work, cpu } = await session.metered(() => session.cancelAll());
   await expectLive(session, live);
-  return rate(work.count, work.elapsedMs);
+  return rate(work, cpu);
 }
 
 async function measureBytes(session: Session, { bytesTasks: count }: Sizes): Promise<Sample> {
@@ -168,14 +193,19 @@ async function measureBytes(session: Session, { bytesTasks: count }: Sizes): Pro
   await session.load("fill", { count, dueAt: null });
   const far = { redis: await redisAtRest(session) };
   await expectLive(session, 2 * count);
-  const each = (bytes: number): number => Math.round(bytes / count);
+  // Servers free some bytes of their own meanwhile.
+  const each = (bytes: number): number => Math.max(Math.round(bytes / count), 0);
+  const { keeps } = contenders[session.name];
+  const usesRedis = keeps === "Redis" || isLapse(session.name);
   return {
     values: {
-      PostgreSQL: each(near.database - empty.database),
-      Redis: each(near.redis - empty.redis),
-      "Redis, due in a month": each(far.redis - near.redis),
+      ...(keeps === "PostgreSQL" ? { PostgreSQL: each(near.database - empty.database) } : {}),
+      ...(usesRedis
+        ? { Redis: each(near.redis - empty.redis), "Redis, due in a month": each(far.redis - near.redis) }
+        : {}),
     },
     counted: 2 * count,
+    cpu: null,
     notes: [],
   };
 }
@@ -184,7 +214,7 @@ async function measureBytes(session: Session, { bytesTasks: count }: Sizes): Pro
 async function redisAtRest({ store }: Session): Promise<number> {
   let bytes = await store.redisBytes();
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, settleMs));
+    await sleep(settleMs);
     const now = await store.redisBytes();
     if (Math.abs(now - bytes) < 2_048) return now;
     bytes = now;
@@ -196,8 +226,13 @@ async function expectLive(session: Session, live: number): Promise<void> {
   if (counts.live !== live) throw new Error(`${session.name}: ${counts.live} tasks wait where ${live} should`);
 }
 
-function rate(counted: number, elapsedMs: number): Sample {
-  return { values: { perSecond: Math.round((counted * 1_000) / elapsedMs) }, counted, notes: [] };
+function rate({ count, elapsedMs }: Work, cpu: CpuTimes | null): Sample {
+  const values = { perSecond: Math.round((count * 1_000) / elapsedMs) };
+  return { values, counted: count, cpu: perTask(cpu, count), notes: [] };
+}
+
+function perTask(cpu: CpuTimes | null, count: number): CpuTimes | null {
+  return cpu === null ? null : mapCpu((part) => cpu[part] / count);
 }
 
 function notesOf({ repeats }: Arrivals): readonly string[] {
@@ -206,5 +241,5 @@ function notesOf({ repeats }: Arrivals): readonly string[] {
 
 /** What the slowest needs to accept them, before they are due. */
 function fillMsMax(count: number): number {
-  return 2_000 + count / 4;
+  return 1_000 + count / 4;
 }

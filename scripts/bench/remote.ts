@@ -31,6 +31,10 @@ export class Remote {
     });
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Rejects where the child does, or ends. */
   call<Value>(method: string, argument: unknown = null): Promise<Value> {
     const id = (this.#calls += 1);

@@ -3,6 +3,7 @@
 import { type Comparison, type Plan, type Samples } from "./compare.ts";
 import { type ContenderName, contenders, isPeer } from "./contenders.ts";
 import { type Column, type Figure, type FigureName, figures, type Sample } from "./figures.ts";
+import { mapCpu } from "./cpu.ts";
 import { machineLine } from "./rig.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
@@ -11,6 +12,7 @@ export function reportComparison({ samples, servers }: Comparison, plan: Plan): 
   const measured = (Object.keys(figures) as readonly FigureName[]).filter((name) => plan.figures.includes(name));
   return [
     `${machineLine()}. Rounds: ${plan.sizes.rounds}, in which the contenders take turns; given are the median (least to most).`,
+    "CPU: µs of the processors for each, of what fires (with the HTTP service, where it is one), the callers, PostgreSQL and Redis.",
     ...servers.map((line) => `- ${line}`),
     "",
     ...overview(measured, samples),
@@ -25,15 +27,18 @@ function overview(measured: readonly FigureName[], samples: Samples): readonly s
     Object.entries<Column>(figures[name].columns).map(([value, column]) => {
       const medians = mediansOf(samples[name], value);
       const lapse = medians.get("lapse");
-      const peers = [best(medians, column, isOnDisk), best(medians, column, isPeer)];
+      const isRival = (peer: ContenderName): boolean =>
+        isPeer(peer) && (contenders[peer].keepsOutcomes || !figures[name].needsOutcomes);
+      const isOnDisk = (peer: ContenderName): boolean => isRival(peer) && contenders[peer].keeps === "PostgreSQL";
+      const peers = [best(medians, column, isOnDisk), best(medians, column, isRival)];
       const medianOf = (peer: ContenderName | null): number | undefined =>
         peer === null ? undefined : medians.get(peer);
       const cells = [
         cell(lapse, column),
         ...peers.map((peer) => (peer === null ? "–" : `${contenders[peer].label}: ${cell(medians.get(peer), column)}`)),
-        ...[...peers, "limit" as const].map((other) => ratioCell(lapse, medianOf(other), column)),
+        ...[...peers, "limit" as const].map((other) => ratioCell(lapse, medianOf(other))),
       ];
-      return `| ${figures[name].title}${value === "perSecond" ? "" : `, ${value}`} | ${cells.join(" | ")} |`;
+      return `| ${figures[name].title}${value === "perSecond" ? "" : `: ${value}`} | ${cells.join(" | ")} |`;
     }),
   );
   return [
@@ -46,17 +51,16 @@ function overview(measured: readonly FigureName[], samples: Samples): readonly s
 function tableOf(name: FigureName, samples: Samples, plan: Plan): readonly string[] {
   const figure: Figure = figures[name];
   const columns = Object.entries(figure.columns);
-  const bySubject = samples[name];
   const rows = plan.contenders.flatMap((contender) => {
-    const taken = bySubject[contender];
+    const taken = samples[name][contender];
     if (taken === undefined) return [];
     const cells = columns.flatMap(([value, column]) => {
-      const lapse = mediansOf(bySubject, value).get("lapse");
-      const summary = summarize(taken.map((sample) => sample.values[value] ?? Number.NaN));
-      return [spread(summary, column), contender === "lapse" ? "" : ratioCell(lapse, summary.median, column)];
+      const summary = summaryOf(taken, value);
+      const lapse = mediansOf(samples[name], value).get("lapse");
+      return [spread(summary, column), contender === "lapse" ? "" : ratioCell(lapse, summary?.median)];
     });
     const counted = taken.reduce((sum, sample) => sum + sample.counted, 0);
-    return [`| ${contenders[contender].label} | ${cells.join(" | ")} | ${number(counted)} |`];
+    return [`| ${contenders[contender].label} | ${cells.join(" | ")} | ${cpuCell(taken)} | ${number(counted)} |`];
   });
   const heads = columns.flatMap(([value, { unit }]) => [
     value === "perSecond" ? unit : `${value}, ${unit}`,
@@ -65,15 +69,23 @@ function tableOf(name: FigureName, samples: Samples, plan: Plan): readonly strin
   return [
     `**${figure.title}** (${figure.rule})`,
     "",
-    `| | ${heads.join(" | ")} | counted |`,
-    `| --- |${" --: |".repeat(heads.length + 1)}`,
+    `| | ${heads.join(" | ")} | CPU, µs each | counted |`,
+    `| --- |${" --: |".repeat(heads.length + 2)}`,
     ...rows,
-    ...notesOf(bySubject),
+    ...notesOf(samples[name]),
   ];
 }
 
+/** Medians: what fires, its callers, PostgreSQL and Redis. */
+function cpuCell(taken: readonly Sample[]): string {
+  const times = taken.flatMap(({ cpu }) => (cpu === null ? [] : [cpu]));
+  if (times.length === 0) return "–";
+  const median = mapCpu((part) => summarize(times.map((time) => time[part])).median);
+  return [median.worker, median.callers, median.postgres, median.redis].map(number).join(" + ");
+}
+
 function notesOf(bySubject: Samples[FigureName]): readonly string[] {
-  const notes = (Object.entries(bySubject) as [ContenderName, readonly Sample[]][]).flatMap(([contender, taken]) =>
+  const notes = entriesOf(bySubject).flatMap(([contender, taken]) =>
     taken.flatMap((sample, round) =>
       sample.notes.map((note) => `- ${contenders[contender].label}, round ${round + 1}: ${note}`),
     ),
@@ -81,17 +93,23 @@ function notesOf(bySubject: Samples[FigureName]): readonly string[] {
   return notes.length === 0 ? [] : ["", ...notes];
 }
 
+/** Only of those of whom the value says something. */
 function mediansOf(bySubject: Samples[FigureName], value: string): ReadonlyMap<ContenderName, number> {
   return new Map(
-    (Object.entries(bySubject) as [ContenderName, readonly Sample[]][]).map(([contender, taken]) => [
-      contender,
-      summarize(taken.map((sample) => sample.values[value] ?? Number.NaN)).median,
-    ]),
+    entriesOf(bySubject).flatMap(([contender, taken]) => {
+      const summary = summaryOf(taken, value);
+      return summary === null ? [] : [[contender, summary.median] as const];
+    }),
   );
 }
 
-function isOnDisk(name: ContenderName): boolean {
-  return isPeer(name) && contenders[name].keeps === "PostgreSQL";
+function summaryOf(taken: readonly Sample[], value: string): Summary | null {
+  const values = taken.flatMap((sample) => sample.values[value] ?? []);
+  return values.length === 0 ? null : summarize(values);
+}
+
+function entriesOf(bySubject: Samples[FigureName]): readonly (readonly [ContenderName, readonly Sample[]])[] {
+  return Object.entries(bySubject) as [ContenderName, readonly Sample[]][];
 }
 
 /** Null where nobody of them was measured. */
@@ -104,19 +122,18 @@ function best(
   return (better === "less" ? sorted.at(0) : sorted.at(-1))?.[0] ?? null;
 }
 
-function ratioCell(lapse: number | undefined, other: number | undefined, { better }: Column): string {
-  if (lapse === undefined || other === undefined || other === 0) return "–";
-  const ratio = lapse / other;
-  const isBetter = better === "more" ? ratio >= 1 : ratio <= 1;
-  return `${ratio.toFixed(2)} ×${isBetter ? "" : " (worse)"}`;
+function ratioCell(lapse: number | undefined, other: number | undefined): string {
+  return lapse === undefined || other === undefined || other === 0 ? "–" : `${(lapse / other).toFixed(2)} ×`;
 }
 
-function spread({ min, median, max }: Summary, column: Column): string {
+function spread(summary: Summary | null, column: Column): string {
+  if (summary === null) return "–";
+  const { min, median, max } = summary;
   return min === max ? cell(median, column) : `${cell(median, column)} (${cell(min, column)} to ${cell(max, column)})`;
 }
 
 function cell(value: number | undefined, { unit }: Column): string {
-  if (value === undefined || Number.isNaN(value)) return "–";
+  if (value === undefined) return "–";
   return unit === "ms" ? value.toFixed(1) : number(value);
 }
 

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import type { Store } from "./bench-servers.ts";
 import type { Counts, Servers } from "./contender.ts";
 import type { ContenderName } from "./contenders.ts";
+import { type CpuTimes, readCpu, subtractCpu } from "./cpu.ts";
 import type { LoadGenerator } from "./load-generator.ts";
 import type { Arrivals } from "./receiver.ts";
 import { Remote } from "./remote.ts";
@@ -51,6 +52,15 @@ export class Session {
       await session.end();
       throw error;
     }
+  }
+
+  /** Does the work; `cpu` is what it cost the processors, null where that cannot be known. */
+  async metered<Value>(work: () => Promise<Value>): Promise<{ readonly value: Value; readonly cpu: CpuTimes | null }> {
+    const roots = { worker: this.#worker.pid, callers: this.#producer.pid, ...this.store.pids };
+    const before = readCpu(roots);
+    const value = await work();
+    const after = readCpu(roots);
+    return { value, cpu: before === null || after === null ? null : subtractCpu(after, before) };
   }
 
   /** Calls the producer's load generator. */

@@ -9,6 +9,8 @@ export interface Sizes {
   readonly drainTasks: number;
   readonly cancelTasks: number;
   readonly latenessMs: number;
+  /** Where the rate would make more of them in that time. */
+  readonly latenessTasksMax: number;
   readonly bytesTasks: number;
   readonly backlogTasks: number;
 }
@@ -17,12 +19,13 @@ export interface Sizes {
 export const fullSizes: Sizes = {
   rounds: 3,
   warmUpTasks: 2_000,
-  acceptWarmMs: 1_000,
+  acceptWarmMs: 500,
   acceptMs: 4_000,
   bulkTasks: 50_000,
   drainTasks: 20_000,
   cancelTasks: 10_000,
-  latenessMs: 10_000,
+  latenessMs: 8_000,
+  latenessTasksMax: 5_000,
   bytesTasks: 20_000,
   backlogTasks: 1_000_000,
 };
@@ -36,7 +39,8 @@ export const quickSizes: Sizes = {
   bulkTasks: 5_000,
   drainTasks: 2_000,
   cancelTasks: 2_000,
-  latenessMs: 2_000,
+  latenessMs: 1_000,
+  latenessTasksMax: 1_000,
   bytesTasks: 5_000,
   backlogTasks: 10_000,
 };

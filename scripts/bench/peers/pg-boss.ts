@@ -31,8 +31,9 @@ interface Package {
 const queue = "calls";
 /** More connections than this made it slower on 2 cores. */
 const producerConnections = 20;
+/** The fastest on 2 cores of batches of 100 to 2,000 by 1 to 4 workers: a batch is one claim and one record of its outcomes. */
 const workerOptions = {
-  batchSize: 100,
+  batchSize: 1_000,
   localConcurrency: 2,
   pollingIntervalSeconds: 0.5,
   burstWhenBatchFull: true,
