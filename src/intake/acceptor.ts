@@ -9,7 +9,6 @@ import { OneWaits } from "../runtime/one-waits.ts";
 import { randomIdBytes } from "../runtime/random-bytes.ts";
 import { Turns } from "../runtime/turns.ts";
 import {
-  type Arrival,
   acceptedTask,
   doesTombstoneHold,
   findStanding,
@@ -18,6 +17,7 @@ import {
   insertArrivalsIn,
   replaceTask,
 } from "../store/accept.ts";
+import type { Arrival } from "../store/arrivals.ts";
 import { type Connection, type Database, hotCallMsMax } from "../store/database.ts";
 import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
@@ -79,8 +79,17 @@ export class Acceptor {
 
   /** Accepts one task in a flush with whatever waits beside it. Resolves once it is committed. */
   async accept(task: TaskRequest, inTurn = atOnce): Promise<AcceptOutcome> {
-    await this.#parts.queues.ensure([task.queue]);
-    const arrival = this.#arrive(task);
+    await this.ensureQueues([task]);
+    return this.#accept(this.#arrive(task), inTurn);
+  }
+
+  /** Accepts many, each for itself. */
+  async acceptEach(tasks: readonly TaskRequest[]): Promise<AcceptOutcome[]> {
+    await this.ensureQueues(tasks);
+    return Promise.all(tasks.map((task) => this.#accept(this.#arrive(task), atOnce)));
+  }
+
+  async #accept(arrival: Arrival, inTurn: typeof atOnce): Promise<AcceptOutcome> {
     // A key that somebody waits for would hold up every flush that it joins.
     const isContended = this.#looks.has(nameOf(arrival) ?? "");
     const flushed = isContended ? "look" : await this.#flushes.add(arrival);

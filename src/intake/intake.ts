@@ -60,9 +60,7 @@ export class Intake {
 
   /** Accepts many, each for itself, or with `atomic` all or none. Outcomes come in order. */
   acceptMany(tasks: readonly TaskRequest[], { atomic }: { atomic: boolean }): Promise<AcceptOutcome[]> {
-    return atomic
-      ? this.#acceptor.acceptAtomically(tasks)
-      : Promise.all(tasks.map((task) => this.#acceptor.accept(task)));
+    return atomic ? this.#acceptor.acceptAtomically(tasks) : this.#acceptor.acceptEach(tasks);
   }
 
   /** Accepts under an Idempotency-Key; `render` makes the answer that is kept. */

@@ -1,7 +1,8 @@
 // Owns what arrivals meet that find their key taken and would not replace: one read for all that wait side by side, and no transaction.
 
 import { GroupCommit } from "../runtime/group-commit.ts";
-import { type Arrival, findStandingByKeys } from "../store/accept.ts";
+import { findStandingByKeys } from "../store/accept.ts";
+import type { Arrival } from "../store/arrivals.ts";
 import type { Database } from "../store/database.ts";
 import { toTasks } from "../store/task-rows.ts";
 import type { Task } from "../task/task.ts";

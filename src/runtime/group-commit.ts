@@ -5,6 +5,8 @@ import { startTimer, type Timer } from "./clock.ts";
 
 interface Waiting<Item, Outcome> {
   readonly item: Item;
+  /** Kept: an item is asked for it once, though many batches may pass it over. */
+  readonly name: string | null;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -41,8 +43,9 @@ export class GroupCommit<Item, Outcome> {
 
   /** Resolves to the item's outcome once it is written. */
   add(item: Item): Promise<Outcome> {
+    const name = this.#options.conflictName?.(item) ?? null;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, resolve, reject });
+      this.#waiting.push({ item, name, resolve, reject });
       this.#schedule();
     });
   }
@@ -87,7 +90,7 @@ export class GroupCommit<Item, Outcome> {
     const batch: Waiting<Item, Outcome>[] = [];
     const left: Waiting<Item, Outcome>[] = [];
     for (const waiting of this.#waiting) {
-      const name = batch.length < batchMax ? conflictName(waiting.item) : null;
+      const { name } = waiting;
       if (batch.length >= batchMax || (name !== null && this.#namesInFlight.has(name))) {
         left.push(waiting);
         continue;
@@ -117,11 +120,6 @@ export class GroupCommit<Item, Outcome> {
   }
 
   #release(batch: readonly Waiting<Item, Outcome>[]): void {
-    const { conflictName } = this.#options;
-    if (conflictName === undefined) return;
-    for (const { item } of batch) {
-      const name = conflictName(item);
-      if (name !== null) this.#namesInFlight.delete(name);
-    }
+    for (const { name } of batch) if (name !== null) this.#namesInFlight.delete(name);
   }
 }

@@ -1,85 +1,12 @@
 // Owns the statements that store new tasks. The order of steps is intake's.
 
 import { sql } from "kysely";
-import { v7 as uuidv7 } from "uuid";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { NewTask } from "../task/new-task.ts";
-import type { Task, TaskBody } from "../task/task.ts";
-import {
-  type BoundStatement,
-  bind,
-  type Connection,
-  type Database,
-  execute,
-  type Rows,
-  type Statement,
-} from "./database.ts";
-import { instant, type TaskRow } from "./task-rows.ts";
-
-/** A new task with its id and times, ready to be stored. */
-export interface Arrival {
-  readonly id: string;
-  readonly task: NewTask;
-  readonly createdAt: number;
-  readonly dueAt: number;
-}
-
-/**
- * The columns of an arrival, each sent as one array. `shared` ones are JSON that nearly all tasks of a flush have in common, and that takes
- * Postgres 5 µs to read: each text is sent once, in an array of its own, and a row has its place there (a third of a flush of 500).
- */
-const columns = [
-  ["id", "uuid"],
-  ["queue", "text"],
-  ["key", "text"],
-  ["state", "text"],
-  ["due_at", "timestamptz"],
-  ["created_at", "timestamptz"],
-  ["url", "text"],
-  ["method", "text"],
-  ["headers", "shared"],
-  ["payload", "text"],
-  ["body", "text"],
-  ["content_type", "text"],
-  ["timeout_ms", "int"],
-  ["retry", "shared"],
-  ["misfire_grace_ms", "bigint"],
-  ["delivery", "text"],
-  ["max_reschedules", "int"],
-  ["labels", "shared"],
-  ["traceparent", "text"],
-  ["request_hash", "text"],
-] as const;
-
-const names = columns.map(([name]) => name).join(", ");
-const arrays = columns.map(([, type], i) => `$${i + 1}::${type === "shared" ? "int" : type}[]`).join(", ");
-const [notAfterPlace, tallyPlace, sharedPlace] = [1, 2, 3].map((n) => `$${columns.length + n}`);
-const values = columns
-  .map(([name, type]) => (type === "shared" ? `(${sharedPlace}::jsonb[])[${name}]` : name))
-  .join(", ");
-
-/**
- * Counts what it stores, and nothing else: it may be sent again after its answer was lost, and may then store what a key had kept out.
- * A network that stood still may deliver it long after its caller was told 503 and has asked again: it must store nothing then, since its
- * key may be free again, and the task would be a second one. `on conflict do nothing` covers a taken key and, where it is sent again, the
- * ids themselves. Its plan depends on nothing that the tables hold.
- */
-const storeTasks: Statement = {
-  name: "accept_tasks",
-  keepsPlan: true,
-  text: `with stored as (
-      insert into lapse.tasks (${names}, next_attempt_at, updated_at, finished_at)
-      select ${values}, due_at, created_at, case when state = 'cancelled' then created_at end
-      from unnest(${arrays}) as arrival (${names})
-      where ${notAfterPlace}::timestamptz is null or clock_timestamp() < ${notAfterPlace}::timestamptz
-      on conflict do nothing
-      returning id, queue
-    ), counted as (
-      insert into lapse.tallies (id, queue, kind, count)
-      select ${tallyPlace}::uuid, queue, 'accepted', count(*) from stored group by queue
-    )
-    select id from stored`,
-};
+import type { Task } from "../task/task.ts";
+import { type Arrival, storedOf, storing } from "./arrivals.ts";
+import { type Connection, type Database, execute } from "./database.ts";
+import { bodyColumns, instant, type TaskRow } from "./task-rows.ts";
 
 /**
  * Stores all that no standing key refuses, and counts them. Resolves to the ids stored; the rest need a closer look. `notAfter`: by
@@ -90,9 +17,8 @@ export async function insertArrivals(
   arrivals: readonly Arrival[],
   notAfter: number,
 ): Promise<Set<string>> {
-  return idsOf(
-    await database.run(storing(arrivals, { state: "scheduled", notAfter: instant(notAfter) }), "accept.sent"),
-  );
+  const statement = storing(arrivals, { state: "scheduled", notAfter: instant(notAfter) });
+  return storedOf(await database.run(statement, "accept.sent"), arrivals);
 }
 
 /** Which of the arrivals are stored, by an earlier send whose answer was lost. */
@@ -109,21 +35,9 @@ export async function insertArrivalsIn(
   state: "scheduled" | "cancelled",
 ): Promise<Set<string>> {
   if (arrivals.length === 0) return new Set();
-  const stored = idsOf(await execute(trx, storing(arrivals, { state, notAfter: null })));
+  const stored = storedOf(await execute(trx, storing(arrivals, { state, notAfter: null })), arrivals);
   failpoint("accept.inserted");
   return stored;
-}
-
-function storing(
-  arrivals: readonly Arrival[],
-  { state, notAfter }: { state: "scheduled" | "cancelled"; notAfter: string | null },
-): BoundStatement {
-  const shared = new SharedTexts();
-  return bind(storeTasks, [...columnValues(arrivals, state, shared), notAfter, uuidv7(), shared.texts]);
-}
-
-function idsOf(rows: Rows): Set<string> {
-  return new Set(rows.map((row) => String(row["id"])));
 }
 
 /** What stands where an arrival was refused: the arrival itself (an earlier send was committed), or the live task or tombstone with its key. */
@@ -190,9 +104,20 @@ export async function replaceTask(
 /** The task as it stands once its arrival is stored. */
 export function acceptedTask(arrival: Arrival, state: "scheduled" | "cancelled"): Task {
   const { task, createdAt, dueAt } = arrival;
-  const { onConflict: _onConflict, due: _due, requestHash: _requestHash, ...definition } = task;
   return {
-    ...definition,
+    url: task.url,
+    method: task.method,
+    headers: task.headers,
+    body: task.body,
+    timeoutMs: task.timeoutMs,
+    retry: task.retry,
+    misfireGraceMs: task.misfireGraceMs,
+    delivery: task.delivery,
+    maxReschedules: task.maxReschedules,
+    labels: task.labels,
+    traceparent: task.traceparent,
+    queue: task.queue,
+    key: task.key,
     id: arrival.id,
     state,
     dueAt,
@@ -223,52 +148,4 @@ export function definitionColumns(task: NewTask) {
     labels: JSON.stringify(task.labels),
     traceparent: task.traceparent,
   };
-}
-
-export function bodyColumns(body: TaskBody): {
-  payload: string | null;
-  body: string | null;
-  content_type: string | null;
-} {
-  return {
-    payload: body.kind === "payload" ? body.json : null,
-    body: body.kind === "raw" ? body.text : null,
-    content_type: body.kind === "raw" ? body.contentType : null,
-  };
-}
-
-/** One array a column, in the order of `columns`. */
-function columnValues(arrivals: readonly Arrival[], state: string, shared: SharedTexts): unknown[][] {
-  const rows = arrivals.map((arrival): Record<(typeof columns)[number][0], unknown> => {
-    const { headers, retry, labels, ...definition } = definitionColumns(arrival.task);
-    return {
-      ...definition,
-      id: arrival.id,
-      queue: arrival.task.queue,
-      key: arrival.task.key,
-      state,
-      due_at: instant(arrival.dueAt),
-      created_at: instant(arrival.createdAt),
-      request_hash: arrival.task.requestHash,
-      headers: shared.placeOf(headers),
-      retry: shared.placeOf(retry),
-      labels: shared.placeOf(labels),
-    };
-  });
-  return columns.map(([name]) => rows.map((row) => row[name]));
-}
-
-/** The different ones of many texts, and each one's place among them, counted from 1 as in Postgres. */
-class SharedTexts {
-  readonly #places = new Map<string, number>();
-
-  get texts(): string[] {
-    return [...this.#places.keys()];
-  }
-
-  placeOf(text: string): number {
-    const place = this.#places.get(text) ?? this.#places.size + 1;
-    this.#places.set(text, place);
-    return place;
-  }
 }

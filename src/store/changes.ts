@@ -3,7 +3,7 @@
 import { sql, type UpdateObject } from "kysely";
 import type { TaskChanges } from "../task/new-task.ts";
 import type { TaskState } from "../task/task.ts";
-import { bodyColumns } from "./accept.ts";
+import { bodyColumns } from "./task-rows.ts";
 import type { Connection } from "./database.ts";
 import { type Reach, withinReach } from "./reach.ts";
 import type { Tables } from "./tables.ts";

@@ -53,8 +53,8 @@ export class KnownQueues {
 
   /** To be awaited before tasks of the queues are accepted: makes rows for those that have none, and has their defaults at hand. */
   async ensure(names: readonly string[]): Promise<void> {
-    const unknown = [...new Set(names)].filter((name) => !this.#known.has(name)).toSorted();
-    if (unknown.length > 0) {
+    if (!names.every((name) => this.#known.has(name))) {
+      const unknown = [...new Set(names)].filter((name) => !this.#known.has(name)).toSorted();
       await this.#database.query((connection) => makeQueues(connection, unknown));
       for (const name of unknown) this.#known.add(name);
     }

@@ -3,7 +3,7 @@
 import { type RawBuilder, type Selectable, sql } from "kysely";
 import { readTerms, toDuration } from "../task/damage.ts";
 import { nextOccurrence } from "../trigger/trigger.ts";
-import { bodyColumns } from "./accept.ts";
+import { bodyColumns } from "./task-rows.ts";
 import type { Schedule, ScheduleDefinition } from "./schedule.ts";
 import type { ScheduleTable } from "./tables.ts";
 

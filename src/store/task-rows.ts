@@ -2,7 +2,7 @@
 
 import { type Selectable, sql } from "kysely";
 import { type ReadTerms, readTerms, toDuration } from "../task/damage.ts";
-import type { Attempt, Task } from "../task/task.ts";
+import type { Attempt, Task, TaskBody } from "../task/task.ts";
 import type { Connection } from "./database.ts";
 import type { AttemptTable, TaskTable } from "./tables.ts";
 
@@ -95,6 +95,19 @@ export function runningAttempt(row: TaskRow): Attempt | null {
     status: null,
     error: null,
     responseSnippet: null,
+  };
+}
+
+/** A body, as a write takes it. */
+export function bodyColumns(body: TaskBody): {
+  payload: string | null;
+  body: string | null;
+  content_type: string | null;
+} {
+  return {
+    payload: body.kind === "payload" ? body.json : null,
+    body: body.kind === "raw" ? body.text : null,
+    content_type: body.kind === "raw" ? body.contentType : null,
   };
 }
 

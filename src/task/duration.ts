@@ -13,6 +13,7 @@ const unitMs = {
   w: 604_800_000,
 } as const;
 type Unit = keyof typeof unitMs;
+const units = Object.keys(unitMs) as Unit[];
 
 /** Groups named by their unit. The lookahead refuses `P` and `PT`; years and months never get here. */
 const isoForm =
@@ -62,6 +63,12 @@ export function formatDuration(ms: number): string {
 /** The duration in milliseconds, rounded up, or what is wrong with it. */
 function readDuration(text: string): bigint | string {
   if (text.length > textLengthMax) return `must be at most ${textLengthMax} characters long; ${formsHint}`;
+  const parts = (shortForm.exec(text) ?? isoForm.exec(text))?.groups;
+  return (parts === undefined ? undefined : sumUp(parts)) ?? faultOf(text);
+}
+
+/** What keeps a text from being a duration. */
+function faultOf(text: string): string {
   if (text.trim() === "") return `must not be empty; ${formsHint}`;
   if (/^[+-]?[\d.,]+$/.test(text)) {
     const example = /^\d+$/.test(text) ? text : "30";
@@ -70,22 +77,24 @@ function readDuration(text: string): bigint | string {
   if (/^[+-]/.test(text) || /^P.*-\d/.test(text))
     return `must not be signed: a duration is never negative; ${formsHint}`;
   if (isoWithYearsOrMonths.test(text)) return "must not hold years or months, whose length varies; use days";
-  const parts = (isoForm.exec(text) ?? shortForm.exec(text))?.groups;
-  if (parts === undefined) return `must be a duration; ${formsHint}`;
-  return sumUp(parts) ?? `must be a duration; ${formsHint}`;
+  return `must be a duration; ${formsHint}`;
 }
 
-/** Adds the parts exactly, in the finest fraction that any of them was given in, and rounds the sum up once. */
+/** A fraction has fewer digits than the text has characters, so this denominator holds every part without a remainder. */
+const denominator = 10n ** BigInt(textLengthMax);
+
+/** Adds the parts exactly, whole units and fractions of one apart, and rounds the sum up once. */
 function sumUp(parts: Record<string, string | undefined>): bigint | undefined {
-  // A fraction has fewer digits than the text has characters, so this denominator holds every part without a remainder.
-  const denominator = 10n ** BigInt(textLengthMax);
   let sum = 0n;
-  for (const unit of Object.keys(unitMs) as Unit[]) {
+  let rest = 0n;
+  for (const unit of units) {
     const number = parts[unit];
     if (number === undefined) continue;
     if (!isoNumber.test(number)) return undefined;
     const [whole = "", fraction = ""] = number.split(/[.,]/);
-    sum += (BigInt(whole + fraction) * BigInt(unitMs[unit]) * denominator) / 10n ** BigInt(fraction.length);
+    sum += BigInt(whole) * BigInt(unitMs[unit]);
+    if (fraction !== "")
+      rest += (BigInt(fraction) * BigInt(unitMs[unit]) * denominator) / 10n ** BigInt(fraction.length);
   }
-  return (sum + denominator - 1n) / denominator;
+  return sum + (rest + denominator - 1n) / denominator;
 }

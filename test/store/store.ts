@@ -5,7 +5,7 @@ import pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import type { IntakeSignals } from "../../src/intake/signals.ts";
 import { createLog } from "../../src/runtime/log.ts";
-import type { Arrival } from "../../src/store/accept.ts";
+import type { Arrival } from "../../src/store/arrivals.ts";
 import { claim } from "../../src/store/claims.ts";
 import { Database } from "../../src/store/database.ts";
 import { leaseMs } from "../../src/store/owners.ts";
