@@ -7,6 +7,7 @@ export interface DueCall {
   readonly id: string;
   readonly dueAt: number;
   readonly url: string;
+  /** A string is JSON already. */
   readonly payload: unknown;
 }
 
@@ -31,7 +32,7 @@ export function openCaller(): Caller {
           "webhook-id": id,
           "lapse-due-at": new Date(dueAt).toISOString(),
         },
-        body: JSON.stringify(payload),
+        body: typeof payload === "string" ? payload : JSON.stringify(payload),
       });
       await body.dump();
       if (statusCode >= 300) throw new Error(`POST ${url}: ${statusCode}`);

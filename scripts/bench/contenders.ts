@@ -64,7 +64,7 @@ export const contenders = {
     keeps: "PostgreSQL",
     keepsOutcomes: true,
     settings:
-      "Express, statements on a table like Lapse's, undici, each with nothing between; lateness without a store",
+      "node:http and one statement a flush on a table like Lapse's; a claim, undici and one statement for outcomes; each with nothing between. Lateness without a store: a timer and undici",
     load: async () => (await import("./limit.ts")).limit,
   },
 } as const satisfies Readonly<Record<string, ContenderEntry>>;

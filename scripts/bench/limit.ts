@@ -1,8 +1,9 @@
 // Owns the limit: what this machine does with the same HTTP and the same rows when nothing stands between. It keeps no promise but
-// durability: no keys, no checks, no retries, no owners, no queues.
+// durability: no routes, keys, checks, retries, owners or queues.
 
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import express, { type Express } from "express";
 import type pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { migrate } from "../../src/store/migrate.ts";
@@ -19,10 +20,12 @@ interface Asked {
   readonly payload: unknown;
 }
 
+type Call = (row: LimitRow) => Promise<void>;
+
 const connections = 4;
-const bodyBytesMax = "16mb";
 /** A single task that is due this soon is held by a timer alone: the limit of lateness has no store. */
 const heldMs = 10_000;
+const jsonHeaders = { "content-type": "application/json" };
 
 export const limit: Contender = {
   async startWorker({ databaseUrl }) {
@@ -30,12 +33,10 @@ export const limit: Contender = {
     const pool = openPool(databaseUrl, connections);
     await createTables(pool);
     const caller = openCaller();
-    const loop = startLoop(pool, (row) => caller.call({ ...row, payload: JSON.parse(row.payload) }));
-    const server = routesOf(pool, (row) => caller.call({ ...row, payload: JSON.parse(row.payload) })).listen(
-      0,
-      "127.0.0.1",
-    );
-    await new Promise((resolve) => server.once("listening", resolve));
+    const call: Call = (row) => caller.call(row);
+    const loop = startLoop(pool, call);
+    const server = serve(pool, call).listen(0, "127.0.0.1");
+    await once(server, "listening");
     return {
       address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       async stop() {
@@ -52,31 +53,48 @@ export const limit: Contender = {
   },
 };
 
-function routesOf(pool: pg.Pool, call: (row: LimitRow) => Promise<void>): Express {
+/** Knows three requests by their method and the length of their path. */
+function serve(pool: pg.Pool, call: Call): Server {
   const inserts = new Batcher((rows: readonly LimitRow[]) => insertRows(pool, rows));
   const cancels = new Batcher((ids: readonly string[]) => cancelRows(pool, ids));
-  const app = express()
-    .disable("x-powered-by")
-    .disable("etag")
-    .use(express.json({ limit: bodyBytesMax }));
-  app.post("/v1/tasks", async (request, response) => {
-    const row = rowOf(request.body as Asked);
+  const add = async (text: string, response: ServerResponse): Promise<void> => {
+    const asked = JSON.parse(text) as Asked;
+    const row = rowOf(asked);
     const leadMs = row.dueAt - Date.now();
     if (leadMs < heldMs) setTimeout(() => void call(row), leadMs);
     else await inserts.add(row);
-    response.status(201).json({ ...(request.body as Asked), id: row.id, state: "scheduled" });
-  });
-  app.post("/v1/tasks/batch", async (request, response) => {
-    const { tasks } = request.body as { readonly tasks: readonly Asked[] };
+    answer(response, 201, { ...asked, id: row.id, state: "scheduled" });
+  };
+  const addMany = async (text: string, response: ServerResponse): Promise<void> => {
+    const { tasks } = JSON.parse(text) as { readonly tasks: readonly Asked[] };
     const rows = tasks.map(rowOf);
     await insertRows(pool, rows);
-    response.json({ items: rows.map((row, i) => ({ status: 201, task: { ...tasks[i], id: row.id } })) });
+    answer(response, 200, { items: rows.map(({ id }, i) => ({ status: 201, task: { ...tasks[i], id } })) });
+  };
+  const cancel = async (id: string, response: ServerResponse): Promise<void> => {
+    await cancels.add(id);
+    answer(response, 200, { id, state: "cancelled" });
+  };
+  return createServer((request, response) => {
+    const { method, url = "" } = request;
+    const done =
+      method === "DELETE"
+        ? cancel(url.slice(url.lastIndexOf("/") + 1), response)
+        : readBody(request).then((text) => (url === "/v1/tasks" ? add(text, response) : addMany(text, response)));
+    done.catch((error: unknown) => response.writeHead(500).end(String(error)));
   });
-  app.delete("/v1/tasks/:id", async (request, response) => {
-    await cancels.add(request.params.id);
-    response.json({ id: request.params.id, state: "cancelled" });
-  });
-  return app;
+}
+
+function answer(response: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, { ...jsonHeaders, "content-length": Buffer.byteLength(text) }).end(text);
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(request, "end");
+  return Buffer.concat(chunks).toString();
 }
 
 function rowOf({ url, dueAt, payload }: Asked): LimitRow {

@@ -1,0 +1,121 @@
+// Owns the callers' HTTP: keep-alive connections with one request each at a time. A client library costs as much as the service that is
+// measured with it, and they share the cores: undici's dispatch took twice the CPU of this.
+
+import { connect, type Socket } from "node:net";
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+interface Exchange {
+  readonly bytes: string;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const headEnd = "\r\n\r\n";
+
+/** Knows answers with a content-length alone, such as Lapse's: anything else rejects. */
+export class HttpLoad {
+  readonly #connections: Connection[];
+  readonly #host: string;
+  readonly #waiting: Exchange[] = [];
+
+  constructor(address: string, count: number) {
+    const { hostname, port, host } = new URL(address);
+    this.#host = host;
+    this.#connections = Array.from(
+      { length: count },
+      () => new Connection(connect(Number(port), hostname).setNoDelay(), () => this.#waiting.shift()),
+    );
+  }
+
+  /** Resolves to the answer, of any status. */
+  send(method: "POST" | "DELETE", path: string, json: string | null = null): Promise<Answer> {
+    const head = `${method} ${path} HTTP/1.1\r\nhost: ${this.#host}\r\n`;
+    const bytes =
+      json === null
+        ? `${head}\r\n`
+        : `${head}content-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}${headEnd}${json}`;
+    return new Promise((resolve, reject) => {
+      const exchange = { bytes, resolve, reject };
+      const idle = this.#connections.find((connection) => connection.isIdle);
+      if (idle === undefined) this.#waiting.push(exchange);
+      else idle.start(exchange);
+    });
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close();
+  }
+}
+
+class Connection {
+  readonly #socket: Socket;
+  readonly #next: () => Exchange | undefined;
+  #exchange: Exchange | null = null;
+  #received: Buffer[] = [];
+  #receivedBytes = 0;
+  /** Of the answer under way, once its head is there. */
+  #answer: { readonly status: number; readonly bodyAt: number; readonly bytes: number } | null = null;
+
+  constructor(socket: Socket, next: () => Exchange | undefined) {
+    this.#socket = socket;
+    this.#next = next;
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("error", (error) => this.#fail(error));
+    socket.on("close", () => this.#fail(new Error("the service closed a connection")));
+  }
+
+  get isIdle(): boolean {
+    return this.#exchange === null;
+  }
+
+  start(exchange: Exchange): void {
+    this.#exchange = exchange;
+    this.#socket.write(exchange.bytes);
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#received.push(chunk);
+    this.#receivedBytes += chunk.length;
+    this.#answer ??= this.#readHead();
+    if (this.#answer === null || this.#receivedBytes < this.#answer.bytes) return;
+    const { status, bodyAt, bytes } = this.#answer;
+    const text = this.#joined().toString("utf8", bodyAt, bytes);
+    const exchange = this.#exchange;
+    this.#received = [];
+    this.#receivedBytes = 0;
+    this.#answer = null;
+    this.#exchange = null;
+    exchange?.resolve({ status, text });
+    const next = this.#exchange === null ? this.#next() : undefined;
+    if (next !== undefined) this.start(next);
+  }
+
+  #readHead(): { status: number; bodyAt: number; bytes: number } | null {
+    const received = this.#joined();
+    const end = received.indexOf(headEnd);
+    if (end === -1) return null;
+    const head = received.toString("latin1", 0, end);
+    const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
+    if (length === undefined) this.#fail(new Error(`an answer without a content-length: ${head}`));
+    const bodyAt = end + headEnd.length;
+    return { status: Number(head.slice(9, 12)), bodyAt, bytes: bodyAt + Number(length) };
+  }
+
+  #joined(): Buffer {
+    if (this.#received.length > 1) this.#received = [Buffer.concat(this.#received)];
+    return this.#received[0] ?? Buffer.alloc(0);
+  }
+
+  #fail(error: Error): void {
+    this.#exchange?.reject(error);
+    this.#exchange = null;
+  }
+}
