@@ -15,6 +15,7 @@ import { changeRoutes } from "./routes/change.ts";
 import { documentationRoutes } from "./routes/documentation.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { importRoute } from "./routes/import.ts";
+import { forecastRoute } from "./routes/forecast.ts";
 import { adminRoutes, healthRoutes } from "./routes/operating.ts";
 import { queueRoutes } from "./routes/queues.ts";
 import { readRoutes } from "./routes/read.ts";
@@ -58,6 +59,7 @@ export function createRoutes(parts: ApiParts): Route[] {
     ...scheduleRoutes(parts, scheduleSchemas),
     ...scheduleChangeRoutes(parts, scheduleSchemas),
     ...queueRoutes(parts),
+    forecastRoute(parts),
     ...apiKeyRoutes(parts),
     ...eventRoutes(parts),
     ...subscriptionRoutes(parts),

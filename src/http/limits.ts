@@ -79,6 +79,9 @@ export const concurrencyMax = 10_000;
 export const rateLimitMax = 1_000_000;
 export const ratePerMinMs = 100;
 export const ratePerMaxMs = 31 * dayMs;
+/** Of a queue's forecast. */
+export const forecastBucketsMax = 1_000;
+export const forecastBucketMinMs = 100;
 export const queueBytesMax = 16 * 1024;
 
 export const apiKeyNameCharsMax = 128;

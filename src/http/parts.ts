@@ -2,6 +2,7 @@
 
 import type { EventSink } from "../events/event-stream.ts";
 import type { KeyHolder } from "../intake/api-keys.ts";
+import type { Forecast } from "../intake/forecast.ts";
 import type { IdempotencyScope, StoredAnswer } from "../intake/idempotency.ts";
 import type { OnceOutcome } from "../intake/once.ts";
 import type {
@@ -17,6 +18,7 @@ import type { CreateScheduleOutcome, ScheduleOutcome } from "../intake/schedules
 import type { RateVerdict } from "../rate-limit/rate-limiter.ts";
 import type { Log } from "../runtime/log.ts";
 import type { ApiKey } from "../store/api-keys.ts";
+import type { ForecastWindow } from "../store/forecast.ts";
 import type { Reach, TaskId } from "../store/reach.ts";
 import type { NewSchedule, Schedule, ScheduleChanges } from "../store/schedule.ts";
 import type { ScheduleFilter, ScheduleId } from "../store/schedules.ts";
@@ -68,6 +70,7 @@ export interface QueuesPart {
   /** Cancels all tasks that wait; resolves to how many. */
   purge(name: string): Promise<number | null>;
   stats(name: string): Promise<QueueStats | null>;
+  forecast(name: string, window: ForecastWindow): Promise<Forecast | null>;
 }
 
 /** Null means that there is no such task, as far as its caller can see. */

@@ -10,10 +10,12 @@ import {
   readWaiting,
   type WaitingPosition,
 } from "../store/queue-settings.ts";
+import type { ForecastWindow } from "../store/forecast.ts";
 import { QueueStatsReader } from "../store/queue-stats.ts";
 import { type KnownQueues, makeQueues } from "../store/queues.ts";
 import type { Reach } from "../store/reach.ts";
 import type { Queue, QueueChanges, QueueStats } from "../task/queue.ts";
+import { type Forecast, readForecast } from "./forecast.ts";
 import type { IntakeSignals } from "./signals.ts";
 
 /** Tasks that a purge cancels in one transaction: what falls due meanwhile, and whoever waits for one of them, is held up little. */
@@ -71,6 +73,10 @@ export class Queues {
     for (const state of ["scheduled", "paused", "scheduled"] as const)
       cancelled += await this.#purgeState(name, state, createdUntil);
     return cancelled;
+  }
+
+  forecast(name: string, window: ForecastWindow): Promise<Forecast | null> {
+    return readForecast(this.#parts.database, name, { window });
   }
 
   async stats(name: string): Promise<QueueStats | null> {

@@ -143,7 +143,8 @@ async function readOldestOverdue(connection: Connection, queue: string): Promise
   return found.rows[0]?.overdueMs ?? 0;
 }
 
-async function readFired(
+/** What all processes fired in a queue over the last minute. */
+export async function readFired(
   connection: Connection,
   queue: string,
 ): Promise<Pick<QueueStats, "firedPerSecond" | "latenessMs">> {

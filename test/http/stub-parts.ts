@@ -179,6 +179,7 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
       put: async (name) => ({ ...knownQueue, name }),
       change: async (name) => (name === knownQueue.name ? knownQueue : null),
       purge: async (name) => (name === knownQueue.name ? 0 : null),
+      forecast: async () => null,
       stats: async (name) => (name === knownQueue.name ? knownStats : null),
     },
     audit: async () => ({ balanced: true, queues: [], overdueCount: 0, overdue: [] }),

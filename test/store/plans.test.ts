@@ -10,6 +10,7 @@ import { coalesceMissed, countHeld, holdOverdue } from "../../src/store/catch-up
 import { claim, readOwned, readStanding } from "../../src/store/claims.ts";
 import type { Connection } from "../../src/store/database.ts";
 import { readDue, readDueSoon, readHeads, readWindow } from "../../src/store/due.ts";
+import { countDispatchers, countDue, readMeanDuration, readUpcoming } from "../../src/store/forecast.ts";
 import { declareDead, takeOver } from "../../src/store/owners.ts";
 import { cancelWaiting, listQueues, readWaiting } from "../../src/store/queue-settings.ts";
 import { QueueStatsReader } from "../../src/store/queue-stats.ts";
@@ -167,6 +168,30 @@ const cases: readonly Case[] = [
     rowsMax: 100_001 * taskStates.length,
   },
   {
+    name: "a forecast",
+    send: on((c) => countDue(c, quietQueue, { ...forecastWindow(), limit: 1_000_001 })),
+    // Ten hours of one task each 200 s; the others wait later.
+    rowsMax: 200,
+    mayOrder: true,
+  },
+  {
+    name: "a forecast of more than is counted",
+    send: on((c) => countDue(c, "default", { ...forecastWindow(), to: Date.now() + yearMs, limit: batch })),
+    mayOrder: true,
+  },
+  {
+    name: "the duration of a queue's calls",
+    send: on((c) => readMeanDuration(c, "default")),
+    rowsMax: 400,
+    mayOrder: true,
+  },
+  { name: "living dispatchers", send: on(countDispatchers), mayOrder: true },
+  {
+    name: "schedules with occurrences to come",
+    send: on((c) => readUpcoming(c, "default", { to: inAnHour(), limit: batch })),
+    mayOrder: true,
+  },
+  {
     name: "a page of what a purge cancels",
     send: on((c) =>
       readWaiting(c, quietQueue, { state: "scheduled", createdUntil: Date.now(), after: null, limit: batch }),
@@ -243,6 +268,11 @@ function start(): Parameters<typeof readWindow>[1] {
 
 function inAnHour(): number {
   return Date.now() + hourMs;
+}
+
+function forecastWindow(): Parameters<typeof countDue>[2] {
+  const now = Date.now();
+  return { now, from: now, to: now + 10 * hourMs, bucketMs: hourMs / 60, limit: batch };
 }
 
 function settlings(): ReturnType<typeof settlingOf>[] {

@@ -23,7 +23,7 @@ import {
 type QueueParts = Pick<ApiParts, "queues">;
 
 const queuesPath = "/v1/queues";
-const queuePath = `${queuesPath}/{name}`;
+export const queuePath = `${queuesPath}/{name}`;
 const params = { name: queueNameParameter };
 const queueDoc: AnswerDoc = { description: "The queue.", schema: queueAnswer, example: exampleQueue };
 
@@ -174,7 +174,7 @@ function actionRoute(action: string, act: (name: string) => Promise<Answer>, doc
 }
 
 /** The queue in a path. One that the caller cannot see is as none. */
-function nameOf({ params: { name = "" }, caller }: Pick<Call, "params" | "caller">): string {
+export function nameOf({ params: { name = "" }, caller }: Pick<Call, "params" | "caller">): string {
   if (!canSee(caller, name)) throw queueNotFound();
   return name;
 }
@@ -189,6 +189,6 @@ function queueResult(queue: Queue): unknown {
   return JSON.parse(renderQueue(queue));
 }
 
-function queueNotFound(): ApiProblem {
+export function queueNotFound(): ApiProblem {
   return new ApiProblem("queue-not-found", "A queue is there once it was used or set up.");
 }

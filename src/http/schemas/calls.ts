@@ -116,7 +116,7 @@ const stateList = z
   });
 
 /** An instant in a query, where an unescaped `+` of the offset arrives as a space. */
-function queryTime(description: string) {
+export function queryTime(description: string) {
   return z
     .preprocess((text) => (typeof text === "string" ? text.replace(" ", "+") : text), timeField(description))
     .transform((time, context) => {
