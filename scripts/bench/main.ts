@@ -2,6 +2,8 @@
 
 import "../../src/runtime/require-node.ts";
 import { parseArgs } from "node:util";
+import { backlogTasksDefault, measureBacklog } from "./backlog.ts";
+import { burstTasksDefault, measureBurst } from "./burst.ts";
 import { compare, type Plan } from "./compare.ts";
 import { type ContenderName, contenderNames, isContenderName, isPeer } from "./contenders.ts";
 import { measureEvents } from "./events.ts";
@@ -11,6 +13,7 @@ import { installPeers } from "./peers/install.ts";
 import { reportComparison } from "./report.ts";
 import { machine, onRig } from "./rig.ts";
 import { fullSizes, quickSizes, type Sizes } from "./sizes.ts";
+import { measureSteady, steadyDefaults } from "./steady.ts";
 
 type Measured = Readonly<Record<string, unknown>>;
 
@@ -18,6 +21,13 @@ type Measured = Readonly<Record<string, unknown>>;
 const ofLapseAlone: Readonly<Record<string, () => Promise<Measured>>> = {
   isolation: onRig(measureIsolation),
   events: measureEvents,
+  backlog: () => measureBacklog(numberOf("tasks", backlogTasksDefault)),
+  steady: () =>
+    measureSteady({
+      minutes: numberOf("minutes", steadyDefaults.minutes),
+      ratePerSecond: numberOf("rate", steadyDefaults.ratePerSecond),
+    }),
+  burst: () => measureBurst(numberOf("tasks", burstTasksDefault)),
 };
 
 const help = `npm run bench: Lapse, its peers and the limit take turns at the same work, on servers of the benchmark's own. Markdown goes to
@@ -29,7 +39,10 @@ standard output, progress to standard error. It takes about 20 minutes. Ends wit
   --rounds N       (default ${fullSizes.rounds}; with --quick ${quickSizes.rounds})
   --against NAMES  comma-separated, instead of all: ${contenderNames.filter((name) => name !== "lapse" && name !== "beside").join(", ")}
   --beside FOLDER  another checkout of Lapse, as one more contender: a change, side by side with what it changes
-  --size NAME=N    another size than the default: ${Object.keys(fullSizes).join(", ")}`;
+  --size NAME=N    another size than the default: ${Object.keys(fullSizes).join(", ")}
+  --tasks N        of backlog: how many wait (default ${backlogTasksDefault}); of burst: how many are due (default ${burstTasksDefault})
+  --minutes N      of steady: how long (default ${steadyDefaults.minutes})
+  --rate N         of steady: tasks a second (default ${steadyDefaults.ratePerSecond})`;
 
 const { values } = parseArgs({
   options: {
@@ -40,6 +53,9 @@ const { values } = parseArgs({
     against: { type: "string" },
     beside: { type: "string" },
     size: { type: "string", multiple: true },
+    tasks: { type: "string" },
+    minutes: { type: "string" },
+    rate: { type: "string" },
   },
 });
 
@@ -82,10 +98,18 @@ function readSizes(): Sizes {
   for (const setting of given) {
     const [name = "", value] = setting.split("=");
     if (!isSizeName(name)) refuse(`no size is called ${name}`);
-    if (!/^[1-9]\d*$/.test(value ?? "")) refuse(`${name}: expected a whole number from 1, got ${value}`);
-    sizes[name] = Number(value);
+    sizes[name] = readNumber(name, value);
   }
   return sizes;
+}
+
+function numberOf(name: "tasks" | "minutes" | "rate", fallback: number): number {
+  return values[name] === undefined ? fallback : readNumber(name, values[name]);
+}
+
+function readNumber(name: string, value: string | undefined): number {
+  if (!/^[1-9]\d*$/.test(value ?? "")) refuse(`${name}: expected a whole number from 1, got ${value}`);
+  return Number(value);
 }
 
 function isFigureName(name: string): name is FigureName {

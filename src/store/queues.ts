@@ -42,6 +42,8 @@ export async function readPausedQueues(connection: Connection): Promise<string[]
 export class KnownQueues {
   readonly #database: Database;
   readonly #known = new Set<string>(["default"]);
+  /** Rows under way. A batch of a thousand tasks in a new queue asks for one, a thousand times. */
+  readonly #making = new Map<string, Promise<void>>();
   #defaults: ReadonlyMap<string, QueueDefaults> = new Map();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | null = null;
@@ -55,8 +57,14 @@ export class KnownQueues {
   async ensure(names: readonly string[]): Promise<void> {
     if (!names.every((name) => this.#known.has(name))) {
       const unknown = [...new Set(names)].filter((name) => !this.#known.has(name)).toSorted();
-      await this.#database.query((connection) => makeQueues(connection, unknown));
-      for (const name of unknown) this.#known.add(name);
+      const others = unknown.filter((name) => !this.#making.has(name));
+      if (others.length > 0) {
+        const made = this.#make(others);
+        // Whoever waits for another name first may be told of that one's failure alone.
+        made.catch(() => undefined);
+        for (const name of others) this.#making.set(name, made);
+      }
+      for (const name of unknown) await this.#making.get(name);
     }
     const oldestMs = monotonicMs() - defaultsAgeMaxMs;
     while (this.#readAtMs < oldestMs) {
@@ -74,6 +82,15 @@ export class KnownQueues {
   forgetDefaults(): void {
     this.#readAtMs = Number.NEGATIVE_INFINITY;
     this.#changes += 1;
+  }
+
+  async #make(names: readonly string[]): Promise<void> {
+    try {
+      await this.#database.query((connection) => makeQueues(connection, names));
+      for (const name of names) this.#known.add(name);
+    } finally {
+      for (const name of names) this.#making.delete(name);
+    }
   }
 
   async #read(): Promise<void> {

@@ -53,6 +53,21 @@ describe("a flush", () => {
     ]);
   });
 
+  test("of a thousand tasks makes the row of their new queue once", async () => {
+    let asked = 0;
+    const query: Database["query"] = (work) => {
+      asked += 1;
+      return database.query(work);
+    };
+    const queues = new KnownQueues({ query } as Database);
+    const [name, other] = [uuidv7(), uuidv7()];
+    await Promise.all(Array.from({ length: 1_000 }, (_, i) => queues.ensure(i === 999 ? [name, other] : [name])));
+    const made = await store.query("select from lapse.queues where name in ($1, $2)", [name, other]);
+    expect(made).toHaveLength(2);
+    // One row each, and the defaults of all.
+    expect(asked).toBe(3);
+  });
+
   test("stores nothing once its answer is no longer waited for", async () => {
     const queue = uuidv7();
     await new KnownQueues(database).ensure([queue]);
