@@ -62,7 +62,10 @@ export interface IntakePart {
 /** Null means that there is no queue of the name. */
 export interface QueuesPart {
   /** Those within reach, by name. */
-  list(reach: Reach): Promise<Queue[]>;
+  list(
+    reach: Reach,
+    page: { limit: number; after: string | null },
+  ): Promise<{ items: readonly Queue[]; next: string | null }>;
   read(name: string): Promise<Queue | null>;
   /** Makes the queue where it is new. */
   put(name: string, changes: QueueChanges): Promise<Queue>;

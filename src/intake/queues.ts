@@ -6,6 +6,7 @@ import {
   cancelWaiting,
   changeQueue,
   listQueues,
+  type QueuePageRequest,
   readQueue,
   readWaiting,
   type WaitingPosition,
@@ -38,8 +39,12 @@ export class Queues {
     this.#stats = new QueueStatsReader(parts.database);
   }
 
-  list(reach: Reach): Promise<Queue[]> {
-    return this.#parts.database.query((connection) => listQueues(connection, reach));
+  /** A page by name; `next`: what the next one begins after. */
+  async list(reach: Reach, { after, limit }: QueuePageRequest): Promise<{ items: Queue[]; next: string | null }> {
+    const page = { after, limit: limit + 1 };
+    const found = await this.#parts.database.query((connection) => listQueues(connection, reach, page));
+    const items = found.slice(0, limit);
+    return { items, next: found.length > limit ? (items.at(-1)?.name ?? null) : null };
   }
 
   read(name: string): Promise<Queue | null> {
@@ -57,7 +62,13 @@ export class Queues {
   /** Changes a queue that is there. Dispatchers are told: what a queue that was paused or full held back goes on at once. */
   async change(name: string, changes: QueueChanges): Promise<Queue | null> {
     const { database, queues, signals } = this.#parts;
-    const queue = await database.patient.query((connection) => changeQueue(connection, name, changes));
+    const queue = await database.patient.query(async (connection) => {
+      const changed = await changeQueue(connection, name, changes);
+      if (changed !== null || (await readQueue(connection, name)) === null) return changed;
+      // Only SQL has named it yet.
+      await makeQueues(connection, [name]);
+      return changeQueue(connection, name, changes);
+    });
     if (queue === null) return null;
     if (changes.defaults !== undefined) queues.forgetDefaults();
     if (!queue.paused) signals.queueChanged(name);

@@ -1,7 +1,7 @@
 // Owns the queues' settings as callers read and change them, and the pages of a purge.
 
-import { sql } from "kysely";
-import type { Queue, QueueChanges, QueueDefaults } from "../task/queue.ts";
+import { type RawBuilder, sql } from "kysely";
+import { concurrencyDefault, type Queue, type QueueChanges, type QueueDefaults } from "../task/queue.ts";
 import type { Connection } from "./database.ts";
 import type { Reach } from "./reach.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
@@ -22,18 +22,44 @@ function toQueue({ name, concurrency, paused, count, perMs, defaults }: QueueRow
   return { name, concurrency, rateLimit, paused, defaults };
 }
 
-/** All queues within reach, by name. */
-export async function listQueues(connection: Connection, reach: Reach): Promise<Queue[]> {
+/** Where a page of queues begins after, and how many it has at most. */
+export interface QueuePageRequest {
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+/** A page of the queues within reach, by name; those, too, that only SQL has named yet, and to which a dispatcher's look gives a row. */
+export async function listQueues(
+  connection: Connection,
+  reach: Reach,
+  { after, limit }: QueuePageRequest,
+): Promise<Queue[]> {
+  const page = sql`${withinNames(reach)} and name > ${after ?? ""}::text collate "C"`;
   const found = await sql<QueueRow>`
-    select ${columns} from lapse.queues where ${reach === null} or name = any(${[...(reach ?? [])]}::text[]) order by name`.execute(
-    connection,
-  );
+    select * from (
+      (select ${columns} from lapse.queues where ${page} order by name limit ${limit})
+      union all (${namedFirst(page)} order by name limit ${limit})
+    ) q order by name limit ${limit}`.execute(connection);
   return found.rows.map(toQueue);
 }
 
 export async function readQueue(connection: Connection, name: string): Promise<Queue | null> {
-  const found = await sql<QueueRow>`select ${columns} from lapse.queues where name = ${name}`.execute(connection);
+  const isIt = sql<boolean>`name = ${name}`;
+  const found = await sql<QueueRow>`
+    select ${columns} from lapse.queues where ${isIt} union all (${namedFirst(isIt)})`.execute(connection);
   return found.rows.map(toQueue)[0] ?? null;
+}
+
+function withinNames(reach: Reach): RawBuilder<boolean> {
+  return reach === null ? sql<boolean>`true` : sql<boolean>`name = any(${[...reach]}::text[])`;
+}
+
+/** Queues of the condition that have no row yet, as they will be. */
+function namedFirst(condition: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`
+    select distinct name, ${concurrencyDefault}::int as concurrency, false as paused, null::int as count, null::bigint as "perMs",
+      '{}'::jsonb as defaults
+    from lapse.new_queues where ${condition} and not exists (select from lapse.queues q where q.name = new_queues.name)`;
 }
 
 /** Changes what is given; what is left out stays as it is. Null where there is no such queue. */

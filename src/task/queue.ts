@@ -16,6 +16,9 @@ export const builtInDefaults: { retry: RetryPolicy; timeoutMs: number; misfireGr
   misfireGraceMs: null,
 };
 
+/** Of a queue that was never set up; the column's default in SQL says the same. */
+export const concurrencyDefault = 100;
+
 /** No window of length `perMs` has more than `limit` starts of attempts. */
 export interface RateLimit {
   readonly limit: number;

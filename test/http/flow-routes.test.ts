@@ -87,6 +87,12 @@ const calls: Readonly<Record<string, readonly [number, () => Promise<Pick<ApiAns
   resumeQueue: [200, async () => flow.api.post(`/v1/queues/${await usedQueue()}/resume`)],
   purgeQueue: [200, async () => flow.api.post(`/v1/queues/${await usedQueue()}/purge`)],
   getQueueStats: [200, get("/v1/queues/default/stats")],
+  forecastQueue: [200, get("/v1/queues/default/forecast?bucket=15m")],
+  importTasks: [
+    200,
+    () =>
+      flow.api.call("POST", "/v1/tasks/import", { text: "{}\n", headers: { "content-type": "application/x-ndjson" } }),
+  ],
   createApiKey: [201, () => makeKey()],
   listApiKeys: [200, get("/v1/api-keys")],
   revokeApiKey: [204, async () => flow.api.delete(`/v1/api-keys/${(await makeKey()).as<{ id: string }>().id}`)],

@@ -174,7 +174,7 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
       run: async () => knownTask,
     },
     queues: {
-      list: async () => [knownQueue],
+      list: async () => ({ items: [knownQueue], next: null }),
       read: async (name) => (name === knownQueue.name ? knownQueue : null),
       put: async (name) => ({ ...knownQueue, name }),
       change: async (name) => (name === knownQueue.name ? knownQueue : null),

@@ -4,8 +4,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readAudit } from "../../src/store/audit.ts";
 import { beat, rampOverdue } from "../../src/store/catch-up.ts";
 import { readDueSoon } from "../../src/store/due.ts";
-import { adoptNewQueues, makeQueues } from "../../src/store/queues.ts";
-import { openStore } from "../store/store.ts";
+import { Queues } from "../../src/intake/queues.ts";
+import { Clock } from "../../src/runtime/clock.ts";
+import { listQueues, readQueue } from "../../src/store/queue-settings.ts";
+import { adoptNewQueues, KnownQueues, makeQueues } from "../../src/store/queues.ts";
+import type { Reach } from "../../src/store/reach.ts";
+import { noSignals, openStore } from "../store/store.ts";
 import { unique } from "../support/flow.ts";
 import { createRole, openSql, type Parameters, type SqlClient } from "./sql.ts";
 
@@ -53,6 +57,8 @@ describe("a queue that SQL names first", () => {
     await shop.schedule(inQueue(queue));
     await database.query((connection) => makeQueues(connection, [queue]));
     await shop.query("commit");
+    const listed = await database.query((connection) => listQueues(connection, [queue], { after: null, limit: 10 }));
+    expect(listed).toHaveLength(1);
     await adopt();
     expect([await isQueue(queue), await namings(queue)]).toEqual([true, 0]);
   });
@@ -63,6 +69,41 @@ describe("a queue that SQL names first", () => {
     const { queues, balanced } = await readAudit(database);
     expect(queues.find((row) => row.queue === queue)).toMatchObject({ accepted: 1, live: 1 });
     expect(balanced).toBe(true);
+  });
+
+  test("is read and listed before it is made as it is after it, and within reach alone", async () => {
+    const queue = unique("queue");
+    await shop.schedule(inQueue(queue));
+    await shop.schedule(inQueue(queue));
+    const read = () => database.query((connection) => readQueue(connection, queue));
+    const list = async (reach: Reach, after: string | null = null) => {
+      const all = await database.query((connection) => listQueues(connection, reach, { after, limit: 1_000 }));
+      return all.filter(({ name }) => name === queue);
+    };
+    const before = await read();
+    expect(before).toMatchObject({ name: queue, concurrency: 100 });
+    expect(await Promise.all([list(null), list([queue]), list(["default"]), list(null, queue)])).toEqual([
+      [before],
+      [before],
+      [],
+      [],
+    ]);
+    await adopt();
+    expect([await read(), await list(null)]).toEqual([before, [before]]);
+  });
+
+  test("is changed before it is made", async () => {
+    const queue = unique("queue");
+    await shop.schedule(inQueue(queue));
+    const queues = new Queues({
+      database,
+      queues: new KnownQueues(database),
+      clock: new Clock(),
+      signals: noSignals,
+    });
+    expect(await queues.change(queue, { paused: true })).toMatchObject({ name: queue, paused: true });
+    await adopt();
+    expect(await queues.read(queue)).toMatchObject({ paused: true });
   });
 
   test("is held back with the others by a start after a gap", async () => {

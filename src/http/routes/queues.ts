@@ -7,6 +7,7 @@ import { faultsOf } from "../faults.ts";
 import { queueBytesMax } from "../limits.ts";
 import type { ApiParts } from "../parts.ts";
 import { ApiProblem, validationFailed } from "../problem.ts";
+import { decodeNameCursor, encodeNameCursor, nextLink } from "../query.ts";
 import { renderItems, renderQueue } from "../render.ts";
 import { type AnswerDoc, type Call, defineRoute, type Route, type RouteDoc } from "../route.ts";
 import { taskQueueName } from "../schemas/fields.ts";
@@ -15,6 +16,7 @@ import {
   purgedAnswer,
   queueAnswer,
   queueChanges,
+  queueListQuery,
   queueNameParameter,
   queuesAnswer,
   queueStatsAnswer,
@@ -64,16 +66,29 @@ function listRoute({ queues }: QueueParts): Route {
     method: "get",
     path: queuesPath,
     access: "tasks:read",
+    query: queueListQuery,
     doc: {
       tag: "Queues",
       operationId: "listQueues",
       summary: "List the queues",
-      description: "All that the caller can see, by name.",
-      answers: { 200: { description: "The queues.", schema: queuesAnswer, example: { items: [exampleQueue] } } },
+      description:
+        "All that the caller can see, by name, also those that only SQL has named yet. By page: give `nextCursor` (also in the `Link` header) back as `cursor` until it is null.",
+      answers: {
+        200: {
+          description: "A page.",
+          schema: queuesAnswer,
+          example: { items: [exampleQueue], nextCursor: null },
+          headers: { link: 'The next page, `rel="next"`.' },
+        },
+      },
       problems: [],
     },
-    async handle({ caller }) {
-      return jsonAnswer(renderItems((await queues.list(caller.queues)).map(renderQueue)));
+    async handle({ query: { limit, cursor }, url, caller }) {
+      const after = cursor === undefined ? null : decodeNameCursor(cursor);
+      const page = await queues.list(caller.queues, { limit, after });
+      const next = page.next === null ? null : encodeNameCursor(page.next);
+      const headers = next === null ? {} : { link: nextLink(url, next) };
+      return { status: 200, headers, body: renderItems(page.items.map(renderQueue), next) };
     },
   });
 }

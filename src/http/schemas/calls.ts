@@ -127,14 +127,26 @@ export function queryTime(description: string) {
     .meta({ description, override: { type: "string" }, example: "2026-11-21T10:30:00Z" });
 }
 
-export const pageLimit = z
+/** How many a page of a listing may have; `countDefault` where nothing is said. */
+export function pageLimitOr(countDefault: number) {
+  return z
+    .string()
+    .refine((text) => /^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= limits.pageCountMax, {
+      error: `must be a whole number from 1 to ${limits.pageCountMax}`,
+    })
+    .transform(Number)
+    .default(countDefault)
+    .meta({ override: { type: "integer", minimum: 1, maximum: limits.pageCountMax, default: countDefault } });
+}
+
+export const pageLimit = pageLimitOr(limits.pageCountDefault);
+
+/** Of a listing by name. */
+export const nameCursor = z
   .string()
-  .refine((text) => /^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= limits.pageCountMax, {
-    error: `must be a whole number from 1 to ${limits.pageCountMax}`,
-  })
-  .transform(Number)
-  .default(limits.pageCountDefault)
-  .meta({ override: { type: "integer", minimum: 1, maximum: limits.pageCountMax, default: limits.pageCountDefault } });
+  .max(limits.nameCursorCharsMax)
+  .optional()
+  .meta({ description: "The `nextCursor` of the page before." });
 
 const listFields = {
   queue: queueName.optional(),

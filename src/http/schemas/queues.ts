@@ -5,6 +5,7 @@ import "zod-openapi";
 import type { QueueChanges } from "../../task/queue.ts";
 import * as limits from "../limits.ts";
 import { duration, retryAnswer } from "./answers.ts";
+import { nameCursor, pageLimitOr } from "./calls.ts";
 import { durationField, wholeNumber } from "./fields.ts";
 import { defaultedFields } from "./task-input.ts";
 
@@ -66,7 +67,14 @@ export const queueAnswer = z
   })
   .meta({ id: "Queue" });
 
-export const queuesAnswer = z.strictObject({ items: z.array(queueAnswer) }).meta({ id: "Queues" });
+export const queuesAnswer = z
+  .strictObject({
+    items: z.array(queueAnswer),
+    nextCursor: z.string().nullable().meta({ description: "Null on the last page." }),
+  })
+  .meta({ id: "QueuePage" });
+/** Few have so many queues that they need a second page. */
+export const queueListQuery = z.strictObject({ limit: pageLimitOr(limits.pageCountMax), cursor: nameCursor });
 export const purgedAnswer = z.strictObject({ cancelled: z.int().min(0) }).meta({ id: "Purged" });
 
 const count = z.int().min(0);

@@ -6,7 +6,7 @@ import { type ScheduleState, scheduleStates } from "../../store/schedule.ts";
 import * as limits from "../limits.ts";
 import { durationField, evenWithFaults, nameFault, queueName, timeField, wholeNumber } from "./fields.ts";
 import { acrossBody, newTaskFields, type TaskRules } from "./task-input.ts";
-import { pageLimit } from "./calls.ts";
+import { nameCursor, pageLimit } from "./calls.ts";
 import { createPreviewTriggerField, createTriggerField, reachFault } from "./trigger.ts";
 
 const scheduleName = named(limits.scheduleNameCharsMax).meta({
@@ -172,9 +172,5 @@ export const scheduleListQuery = z.strictObject({
   queue: queueName.optional(),
   state: stateList.optional(),
   limit: pageLimit,
-  cursor: z
-    .string()
-    .max(limits.nameCursorCharsMax)
-    .optional()
-    .meta({ description: "The `nextCursor` of the page before." }),
+  cursor: nameCursor,
 });
