@@ -67,34 +67,6 @@ describe("a queue's settings", () => {
     expect(listed.find(({ name }) => name === queue)?.concurrency).toBe(5);
   });
 
-  test("are listed by page, in the order of their names", async () => {
-    const prefix = unique("page");
-    const names = Array.from({ length: 5 }, (_, i) => `${prefix}-${i}`);
-    for (const name of names.toReversed()) await flow.api.put(`/v1/queues/${name}`, {});
-    type Page = { readonly items: readonly QueueJson[]; readonly nextCursor: string | null };
-    const all = (await flow.api.get("/v1/queues")).as<Page>();
-    expect(all.nextCursor).toBeNull();
-    const listed: string[] = [];
-    let next = "/v1/queues?limit=2";
-    for (let pages = 0; next !== ""; pages += 1) {
-      const answer = await flow.api.get(next);
-      const { items, nextCursor } = answer.as<Page>();
-      expect(items.length).toBe(nextCursor === null ? items.length : 2);
-      listed.push(...items.map(({ name }) => name));
-      const link = nextCursor === null ? "" : `</v1/queues?limit=2&cursor=${nextCursor}>; rel="next"`;
-      expect(answer.headers["link"] ?? "").toBe(link);
-      next = nextCursor === null ? "" : `/v1/queues?limit=2&cursor=${nextCursor}`;
-      expect(pages).toBeLessThan(all.items.length);
-    }
-    expect(listed).toEqual(all.items.map(({ name }) => name));
-    expect(listed).toEqual(listed.toSorted());
-    expect(listed.filter((name) => name.startsWith(prefix))).toEqual(names);
-  });
-
-  test.each(["limit=0", "limit=501", "cursor=x", "page=2"])("are not listed by %s", async (query) => {
-    expect((await flow.api.get(`/v1/queues?${query}`)).problem.status).toBe(422);
-  });
-
   test("have all their faults told at once", async () => {
     const body = {
       concurrency: 0,
