@@ -1,6 +1,7 @@
 // Owns which contenders there are, and what a reader has to know of each.
 
 import type { Contender } from "./contender.ts";
+import { versionOf } from "./peers/install.ts";
 
 export interface ContenderEntry {
   readonly label: string;
@@ -22,7 +23,7 @@ export const contenders = {
     load: async () => (await import("./lapse.ts")).lapse,
   },
   "pg-boss": {
-    label: "pg-boss 12.38.0",
+    label: `pg-boss ${versionOf("pg-boss")}`,
     keeps: "PostgreSQL",
     keepsOutcomes: true,
     settings:
@@ -30,21 +31,21 @@ export const contenders = {
     load: async () => (await import("./peers/pg-boss.ts")).pgBoss,
   },
   "bullmq-redis": {
-    label: "BullMQ 6.7.0 on Redis",
+    label: `BullMQ ${versionOf("bullmq")} on Redis`,
     keeps: "Redis",
     keepsOutcomes: true,
     settings: "`add`, `addBulk`, a worker with concurrency 100; Redis without persistence, as fast as it goes",
     load: async () => (await import("./peers/bullmq.ts")).bullmqOnRedis,
   },
   "bullmq-postgres": {
-    label: "BullMQ 6.7.0 on PostgreSQL",
+    label: `BullMQ ${versionOf("bullmq")} on PostgreSQL`,
     keeps: "PostgreSQL",
     keepsOutcomes: true,
     settings: "the same with `createPostgresBackend`, a pool of 20",
     load: async () => (await import("./peers/bullmq.ts")).bullmqOnPostgres,
   },
   "graphile-worker": {
-    label: "graphile-worker 0.18.0",
+    label: `graphile-worker ${versionOf("graphile-worker")}`,
     keeps: "PostgreSQL",
     keepsOutcomes: false,
     settings:

@@ -58,7 +58,7 @@ export const figures = {
   "lateness-1000": latenessAt(1_000, "work"),
   drain: {
     title: "drain: tasks due at one instant, called and their outcomes recorded",
-    rule: "from the first arrival until the store says of every task that it ended",
+    rule: "from the first arrival until the store says of every task that it ended; in the overview only peers that keep outcomes are its rivals",
     columns: perSecond,
     phase: "work",
     needsOutcomes: true,
@@ -241,5 +241,5 @@ function notesOf({ repeats }: Arrivals): readonly string[] {
 
 /** What the slowest needs to accept them, before they are due. */
 function fillMsMax(count: number): number {
-  return 1_000 + count / 4;
+  return 2_000 + count / 4;
 }

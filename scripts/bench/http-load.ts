@@ -15,6 +15,8 @@ interface Exchange {
 }
 
 const headEnd = "\r\n\r\n";
+/** Servers close what is idle for longer (Node: 5 s), and a request that meets the close is lost. */
+const idleMsMax = 2_000;
 
 /** Knows answers with a content-length alone, such as Lapse's: anything else rejects. */
 export class HttpLoad {
@@ -27,7 +29,11 @@ export class HttpLoad {
     this.#host = host;
     this.#connections = Array.from(
       { length: count },
-      () => new Connection(connect(Number(port), hostname).setNoDelay(), () => this.#waiting.shift()),
+      () =>
+        new Connection(
+          () => connect(Number(port), hostname).setNoDelay(),
+          () => this.#waiting.shift(),
+        ),
     );
   }
 
@@ -52,20 +58,19 @@ export class HttpLoad {
 }
 
 class Connection {
-  readonly #socket: Socket;
+  readonly #open: () => Socket;
   readonly #next: () => Exchange | undefined;
+  #socket: Socket | null = null;
+  #usedMs = 0;
   #exchange: Exchange | null = null;
   #received: Buffer[] = [];
   #receivedBytes = 0;
   /** Of the answer under way, once its head is there. */
   #answer: { readonly status: number; readonly bodyAt: number; readonly bytes: number } | null = null;
 
-  constructor(socket: Socket, next: () => Exchange | undefined) {
-    this.#socket = socket;
+  constructor(open: () => Socket, next: () => Exchange | undefined) {
+    this.#open = open;
     this.#next = next;
-    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
-    socket.on("error", (error) => this.#fail(error));
-    socket.on("close", () => this.#fail(new Error("the service closed a connection")));
   }
 
   get isIdle(): boolean {
@@ -74,11 +79,25 @@ class Connection {
 
   start(exchange: Exchange): void {
     this.#exchange = exchange;
-    this.#socket.write(exchange.bytes);
+    this.#freshSocket().write(exchange.bytes);
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.#socket?.destroy();
+  }
+
+  #freshSocket(): Socket {
+    if (this.#socket !== null && performance.now() - this.#usedMs < idleMsMax) return this.#socket;
+    this.#socket
+      ?.removeAllListeners()
+      .on("error", () => undefined)
+      .destroy();
+    const socket = this.#open();
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("error", (error) => this.#fail(error));
+    socket.on("close", () => this.#fail(new Error("the service closed a connection")));
+    this.#socket = socket;
+    return socket;
   }
 
   #receive(chunk: Buffer): void {
@@ -93,6 +112,7 @@ class Connection {
     this.#receivedBytes = 0;
     this.#answer = null;
     this.#exchange = null;
+    this.#usedMs = performance.now();
     exchange?.resolve({ status, text });
     const next = this.#exchange === null ? this.#next() : undefined;
     if (next !== undefined) this.start(next);
@@ -117,5 +137,9 @@ class Connection {
   #fail(error: Error): void {
     this.#exchange?.reject(error);
     this.#exchange = null;
+    this.#socket = null;
+    this.#received = [];
+    this.#receivedBytes = 0;
+    this.#answer = null;
   }
 }

@@ -12,6 +12,7 @@ export function reportComparison({ samples, servers }: Comparison, plan: Plan): 
   const measured = (Object.keys(figures) as readonly FigureName[]).filter((name) => plan.figures.includes(name));
   return [
     `${machineLine()}. Rounds: ${plan.sizes.rounds}, in which the contenders take turns; given are the median (least to most).`,
+    "Ratios are Lapse's figure divided by the other's; of latenesses and bytes less is better.",
     "CPU: µs of the processors for each, of what fires (with the HTTP service, where it is one), the callers, PostgreSQL and Redis.",
     ...servers.map((line) => `- ${line}`),
     "",

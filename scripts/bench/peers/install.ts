@@ -1,4 +1,4 @@
-// Owns installing the peers: beside this file, exactly as their lock file says, when a run first needs them.
+// Owns which peers there are, and installing them: beside this file, exactly as their lock file says, when a run first needs them.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
@@ -8,6 +8,14 @@ const folder = fileURLToPath(new URL(".", import.meta.url));
 const lockFile = `${folder}package-lock.json`;
 /** A copy of the lock file by which they were installed. */
 const installedFile = `${folder}node_modules/.installed-lock.json`;
+
+/** As pinned. */
+export function versionOf(name: string): string {
+  const { dependencies } = JSON.parse(readFileSync(`${folder}package.json`, "utf8")) as {
+    readonly dependencies: Readonly<Record<string, string>>;
+  };
+  return dependencies[name] ?? "";
+}
 
 /** Throws where npm cannot install them. */
 export function installPeers(): void {
