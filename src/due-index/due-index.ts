@@ -13,6 +13,9 @@ export interface DueEntry {
   readonly at: number;
 }
 
+/** An entry that is to be removed; `at`, where it is known, tells whether there is one. */
+export type GoneEntry = Omit<DueEntry, "at"> & Partial<Pick<DueEntry, "at">>;
+
 export interface Taken {
   readonly ids: readonly string[];
   /** When the next entry of the queue is due; null where none is known. */

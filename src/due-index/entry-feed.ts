@@ -1,7 +1,7 @@
 // Owns telling the index, and whoever dispatches here, of tasks that callers made or changed: those of one turn of the event loop together.
 
 import { failpoint } from "../runtime/failpoint.ts";
-import { type DueEntry, type DueIndex, entryHorizonMs } from "./due-index.ts";
+import { type DueEntry, type DueIndex, entryHorizonMs, type GoneEntry } from "./due-index.ts";
 
 export interface EntryFeedParts {
   readonly index: DueIndex;
@@ -15,7 +15,7 @@ export interface EntryFeedParts {
 export class EntryFeed {
   readonly #parts: EntryFeedParts;
   #due: DueEntry[] = [];
-  #gone: Omit<DueEntry, "at">[] = [];
+  #gone: GoneEntry[] = [];
   #isScheduled = false;
 
   constructor(parts: EntryFeedParts) {
@@ -26,7 +26,7 @@ export class EntryFeed {
   made(entries: readonly DueEntry[]): void {
     const until = this.#parts.now() + entryHorizonMs;
     for (const entry of entries) if (entry.at <= until) this.#due.push(entry);
-    if (this.#due.length > 0) this.#schedule();
+    this.#schedule();
   }
 
   /** Tasks whose due time was moved. */
@@ -40,8 +40,10 @@ export class EntryFeed {
     this.#schedule();
   }
 
-  gone(entries: readonly Omit<DueEntry, "at">[]): void {
-    this.#gone.push(...entries);
+  /** Tasks that wait no more: those beyond what the index holds it does not know. (An old entry that is left there finds no task to claim.) */
+  gone(entries: readonly GoneEntry[]): void {
+    const until = this.#parts.now() + entryHorizonMs;
+    for (const entry of entries) if (entry.at === undefined || entry.at <= until) this.#gone.push(entry);
     this.#schedule();
   }
 
@@ -51,7 +53,7 @@ export class EntryFeed {
   }
 
   #schedule(): void {
-    if (this.#isScheduled) return;
+    if (this.#isScheduled || this.#due.length + this.#gone.length === 0) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
@@ -59,7 +61,7 @@ export class EntryFeed {
     });
   }
 
-  async #feed(due: readonly DueEntry[], gone: readonly Omit<DueEntry, "at">[]): Promise<void> {
+  async #feed(due: readonly DueEntry[], gone: readonly GoneEntry[]): Promise<void> {
     const { index, onEntered } = this.#parts;
     failpoint("index.unfed");
     if (gone.length > 0) void index.remove(gone).catch(() => undefined);

@@ -71,6 +71,13 @@ describe("tasks that wait", () => {
 });
 
 describe("tasks that wait no more", () => {
+  test("are not removed where they were due beyond the horizon", async () => {
+    const { feed, removals } = setUp();
+    feed.gone([entry("far", now + entryHorizonMs + 1), entry("near", now + entryHorizonMs)]);
+    await turn();
+    expect(removals).toEqual([[entry("near", now + entryHorizonMs)]]);
+  });
+
   test("are removed, whether or not the index can", async () => {
     for (const fault of [null, new Error("Redis is away")]) {
       const { feed, puts, removals, hints } = setUp(fault);
