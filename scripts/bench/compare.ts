@@ -19,19 +19,28 @@ export type Samples = Readonly<Record<FigureName, Readonly<Partial<Record<Conten
 export interface Comparison {
   readonly samples: Samples;
   readonly servers: readonly string[];
+  /** What lost work, or did not get it done: each is a figure that the table lacks. */
+  readonly failures: readonly string[];
 }
 
-type Collected = Record<FigureName, Partial<Record<ContenderName, Sample[]>>>;
+interface Collected {
+  readonly samples: Record<FigureName, Partial<Record<ContenderName, Sample[]>>>;
+  readonly failures: string[];
+}
 
-/** Throws at the first figure that lost work. Progress goes to standard error. */
+/** A turn that fails ends there, and the others go on. Progress goes to standard error. */
 export async function compare(plan: Plan): Promise<Comparison> {
   const servers = await startBenchServers();
   try {
-    const collected = Object.fromEntries(Object.keys(figures).map((name) => [name, {}])) as unknown as Collected;
+    const empty = Object.keys(figures).map((name) => [name, {}] as const);
+    const collected: Collected = {
+      samples: Object.fromEntries(empty) as unknown as Collected["samples"],
+      failures: [],
+    };
     await measureFresh({ plan, servers, collected, phase: "work" });
     await measureFresh({ plan, servers, collected, phase: "bytes" });
     await measureWaiting(plan, servers, collected);
-    return { samples: collected, servers: await servers.describe() };
+    return { ...collected, servers: await servers.describe() };
   } finally {
     await servers.stop();
   }
@@ -88,22 +97,35 @@ async function measureWaiting(plan: Plan, servers: BenchServers, collected: Coll
   for (const store of stores.values()) await store.drop();
 }
 
+interface Turn {
+  readonly plan: Plan;
+  readonly collected: Collected;
+  readonly round: number;
+}
+
 async function takeTurn(
-  { plan, collected, round }: { plan: Plan; collected: Collected; round: number },
+  turn: Turn,
   { names, name, store }: { names: readonly FigureName[]; name: ContenderName; store: Store },
 ): Promise<void> {
+  const { plan, collected, round } = turn;
   const session = await Session.start(name, store, folderOf(plan, name));
+  let at = "warm-up";
   try {
     const figureNames = namesFor(names, name);
     if (figureNames.some((one) => figures[one].phase !== "bytes")) await warmUp(session, plan.sizes);
     for (const figureName of figureNames) {
+      at = figureName;
       const figure: Figure = figures[figureName];
       const sample = await figure.measure(session, plan.sizes);
-      (collected[figureName][name] ??= []).push(sample);
+      (collected.samples[figureName][name] ??= []).push(sample);
       progress(
         `round ${round + 1}: ${figureName}, ${name}: ${JSON.stringify(sample.values)} of ${sample.counted} ${sample.notes.join("; ")}`,
       );
     }
+  } catch (error) {
+    const [fault = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    collected.failures.push(`round ${round + 1}: ${at}, ${name}: ${fault}`);
+    progress(`FAILED, round ${round + 1}: ${at}, ${name}: ${fault}`);
   } finally {
     await session.end();
   }

@@ -140,13 +140,12 @@ function latenessAt(ratePerSecond: number, phase: "work" | "waiting"): Figure {
     ...(phase === "waiting" ? { without: ["limit"] } : {}),
     async measure(session, { latenessMs, latenessTasksMax }) {
       const before = await session.counts();
-      const count = Math.round(Math.min(ratePerSecond * latenessMs, latenessTasksMax * 1_000) / 1_000);
+      const count = Math.min(Math.round((ratePerSecond * latenessMs) / 1_000), latenessTasksMax);
       const { value, cpu } = await session.metered(async () => {
         const { addedLate } = await session.load("spread", { ratePerSecond, count, leadMs });
-        const arrivals = await session.arrivals(count, arrivalTimeoutMs);
-        await session.load("recorded", { live: before.live, timeoutMs: outcomeTimeoutMs });
-        return { addedLate, arrivals };
+        return { addedLate, arrivals: await session.arrivals(count, arrivalTimeoutMs) };
       });
+      await session.load("recorded", { live: before.live, timeoutMs: outcomeTimeoutMs });
       const { addedLate, arrivals } = value;
       const values = {
         p50: percentile(arrivals.latenessMs, 0.5),

@@ -31,7 +31,7 @@ const ofLapseAlone: Readonly<Record<string, () => Promise<Measured>>> = {
 };
 
 const help = `npm run bench: Lapse, its peers and the limit take turns at the same work, on servers of the benchmark's own. Markdown goes to
-standard output, progress to standard error. It takes about 20 minutes. Ends with 1 where work was lost.
+standard output, progress to standard error. It takes about 20 minutes. Ends with 1 where work was lost or not done in time.
 
   --quick          small sizes, one round and no backlog: a minute or two, to see that it works
   --only NAMES     comma-separated: ${Object.keys(figures).join(", ")};
@@ -75,7 +75,9 @@ async function run(): Promise<void> {
       folders: { lapse: process.cwd(), beside: values.beside ?? null },
     };
     if (plan.contenders.some(isPeer)) installPeers();
-    console.log(reportComparison(await compare(plan), plan));
+    const comparison = await compare(plan);
+    console.log(reportComparison(comparison, plan));
+    if (comparison.failures.length > 0) process.exitCode = 1;
   }
   for (const name of names) {
     const measure = ofLapseAlone[name];

@@ -8,13 +8,14 @@ import { machineLine } from "./rig.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
 /** The whole comparison: what ran, an overview, and a table a figure. */
-export function reportComparison({ samples, servers }: Comparison, plan: Plan): string {
+export function reportComparison({ samples, servers, failures }: Comparison, plan: Plan): string {
   const measured = (Object.keys(figures) as readonly FigureName[]).filter((name) => plan.figures.includes(name));
   return [
     `${machineLine()}. Rounds: ${plan.sizes.rounds}, in which the contenders take turns; given are the median (least to most).`,
     "Ratios are Lapse's figure divided by the other's; of latenesses and bytes less is better.",
     "CPU: µs of the processors for each, of what fires (with the HTTP service, where it is one), the callers, PostgreSQL and Redis.",
     ...servers.map((line) => `- ${line}`),
+    ...failures.map((failure) => `- FAILED: ${failure}`),
     "",
     ...overview(measured, samples),
     "",

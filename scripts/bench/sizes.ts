@@ -24,8 +24,8 @@ export const fullSizes: Sizes = {
   bulkTasks: 50_000,
   drainTasks: 20_000,
   cancelTasks: 10_000,
-  latenessMs: 8_000,
-  latenessTasksMax: 5_000,
+  latenessMs: 7_000,
+  latenessTasksMax: 4_000,
   bytesTasks: 20_000,
   backlogTasks: 1_000_000,
 };
