@@ -332,11 +332,12 @@ create table lapse.tasks (
 )
 with (
   fillfactor=100,
-  autovacuum_vacuum_scale_factor=0.01,
   autovacuum_vacuum_threshold=10000,
   autovacuum_vacuum_insert_scale_factor=0.05,
   autovacuum_analyze_scale_factor=0.02,
-  autovacuum_vacuum_cost_delay=0
+  autovacuum_vacuum_scale_factor=0.05,
+  autovacuum_vacuum_cost_delay=2,
+  autovacuum_vacuum_cost_limit=1000
 );
 CREATE INDEX tasks_ahead ON lapse.tasks USING btree (schedule_id, occurrence_at) WHERE ((occurrence_at IS NOT NULL) AND (attempts = 0) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text])));
 CREATE INDEX tasks_due ON lapse.tasks USING btree (queue, next_attempt_at, id) WHERE (state = 'scheduled'::text);

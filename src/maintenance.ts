@@ -2,6 +2,7 @@
 
 import { v7 as uuidv7 } from "uuid";
 import { type Clock, monotonicMs } from "./runtime/clock.ts";
+import { DeepLooks } from "./runtime/deep-looks.ts";
 import type { Log } from "./runtime/log.ts";
 import { RunLoop } from "./runtime/run-loop.ts";
 import type { Database } from "./store/database.ts";
@@ -39,6 +40,9 @@ export class Maintenance {
   readonly #removing: RunLoop;
   readonly #pruning: RunLoop;
   #foldedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #deepPrunes = new DeepLooks();
+  /** When the last task that was removed had ended. */
+  #prunedUntil: number | null = null;
 
   constructor(parts: MaintenanceParts) {
     this.#parts = parts;
@@ -73,8 +77,13 @@ export class Maintenance {
   async #prune(): Promise<number> {
     const { database, retentionMs } = this.#parts;
     const startedMs = monotonicMs();
-    const pruned = await pruneEnded(database, uuidv7(), { retentionMs, limit: prunedMax });
-    return pruned < prunedMax ? pruneMs : monotonicMs() - startedMs;
+    const isDeep = this.#deepPrunes.isDue(startedMs);
+    const from = isDeep ? null : this.#prunedUntil;
+    const pruned = await pruneEnded(database, uuidv7(), { retentionMs, limit: prunedMax, from });
+    const endedMs = monotonicMs();
+    if (isDeep) this.#deepPrunes.taken(startedMs, endedMs);
+    this.#prunedUntil = pruned.lastEndedAt ?? this.#prunedUntil;
+    return pruned.count < prunedMax ? pruneMs : endedMs - startedMs;
   }
 
   /** Goes on at once while there is a full batch to remove. */

@@ -2,6 +2,8 @@
 
 import type { DueIndex } from "../due-index/due-index.ts";
 import { failpoint } from "../runtime/failpoint.ts";
+import { monotonicMs } from "../runtime/clock.ts";
+import { DeepLooks } from "../runtime/deep-looks.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
@@ -15,6 +17,8 @@ import type { Lease } from "./lease.ts";
 /** How far ahead rows are entered that the index may not know; what was committed this long before its time is on time. */
 const aheadMs = 3_000;
 const rowsPerQueueMax = 2_000;
+/** How far back a look goes that does not go back to the beginning: what fell due longer ago was seen ten times. */
+const backMs = 10_000;
 
 export interface HealerParts {
   readonly database: Database;
@@ -36,6 +40,7 @@ export class Healer {
   readonly #parts: HealerParts;
   /** Where each queue's last page ended that was full, so that rows which cannot be claimed do not hide the ones behind them. */
   #positions = new Map<string, DuePosition>();
+  readonly #deepLooks = new DeepLooks();
   /** Owned rows that were not in flight here at the last look, by attempt. */
   #strays = new Map<string, number>();
 
@@ -46,15 +51,19 @@ export class Healer {
   /** Hands rows already due to their lanes, and enters those due within 3 s into the index, where an entry only ever moves forward. */
   async healDue(): Promise<void> {
     const { database, index, onDue, onSoon, metrics, fullQueues, isInFlight } = this.#parts;
-    const rows = await database.query(async (connection) => {
-      await adoptNewQueues(connection);
-      return readDueSoon(connection, {
+    await database.query(adoptNewQueues);
+    const startedMs = monotonicMs();
+    const isDeep = this.#deepLooks.isDue(startedMs);
+    const rows = await database.query((connection) =>
+      readDueSoon(connection, {
         aheadMs,
+        backMs: isDeep ? null : backMs,
         limit: rowsPerQueueMax,
         except: fullQueues(),
         after: [...this.#positions.values()],
-      });
-    });
+      }),
+    );
+    if (isDeep) this.#deepLooks.taken(startedMs, monotonicMs());
     failpoint("heal.read");
     const byQueue = Map.groupBy(rows, (row) => row.queue);
     this.#positions = nextPositions(byQueue);

@@ -66,14 +66,22 @@ export async function readHeads(database: Database, queues: readonly string[] | 
 const soonColumns = sql`t.queue, t.id, t.next_attempt_at as "nextAttemptAt", t.next_attempt_at <= clock_timestamp() as "isDue"`;
 
 /**
- * Queue by queue, the tasks that wait and are due within `aheadMs`, `limit` a queue, each queue from where its last page ended. Paused
- * queues and those in `except` are left out.
+ * Queue by queue, the tasks that wait and are due within `aheadMs`, `limit` a queue, each queue from where its last page ended, else what fell
+ * due within `backMs` (null: whenever). Paused queues and those in `except` are left out.
  */
 export async function readDueSoon(
   connection: Connection,
-  request: { aheadMs: number; limit: number; except: readonly string[]; after: readonly DuePosition[] },
+  request: {
+    aheadMs: number;
+    backMs: number | null;
+    limit: number;
+    except: readonly string[];
+    after: readonly DuePosition[];
+  },
 ): Promise<DueRow[]> {
-  const { aheadMs, limit, except, after } = request;
+  const { aheadMs, backMs, limit, except, after } = request;
+  const from =
+    backMs === null ? sql`'-infinity'::timestamptz` : sql`statement_timestamp() - ${backMs} * interval '1 millisecond'`;
   const soon = await sql<DueRow>`
     select due.* from lapse.queues q
     left join unnest(${after.map((p) => p.queue)}::text[], ${after.map((p) => instant(p.nextAttemptAt))}::timestamptz[],
@@ -82,7 +90,7 @@ export async function readDueSoon(
       select ${soonColumns} from lapse.tasks t
       where t.queue = q.name and t.state = 'scheduled'
         and t.next_attempt_at <= statement_timestamp() + ${aheadMs} * interval '1 millisecond'
-        and (t.next_attempt_at, t.id) > (coalesce(seen.next_attempt_at, '-infinity'), coalesce(seen.id, '00000000-0000-0000-0000-000000000000'))
+        and (t.next_attempt_at, t.id) > (coalesce(seen.next_attempt_at, ${from}), coalesce(seen.id, '00000000-0000-0000-0000-000000000000'))
       order by t.next_attempt_at, t.id
       limit ${limit}
     ) due

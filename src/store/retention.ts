@@ -2,23 +2,31 @@
 
 import { sql } from "kysely";
 import type { Connection, Database } from "./database.ts";
+import { instant } from "./task-rows.ts";
+
+export interface Pruned {
+  readonly count: number;
+  /** When the last of them ended, in ms since the epoch; null where there is none. */
+  readonly lastEndedAt: number | null;
+}
 
 /**
  * Removes the oldest tasks that ended more than `retentionMs` ago, at most `limit`, with their attempts, and counts them as pruned in the
- * same transaction. Resolves to how many.
+ * same transaction. Those that ended before `from` are not looked for.
  */
 export async function pruneEnded(
   database: Database,
   tallyId: string,
-  { retentionMs, limit }: { retentionMs: number; limit: number },
-): Promise<number> {
+  { retentionMs, limit, from }: { retentionMs: number; limit: number; from: number | null },
+): Promise<Pruned> {
   return database.transaction(async (trx) => {
-    const old = await sql<{ id: string }>`
-      select id from lapse.tasks
+    const old = await sql<{ id: string; finished_at: number }>`
+      select id, finished_at from lapse.tasks
       where finished_at is not null and finished_at < statement_timestamp() - ${retentionMs} * interval '1 millisecond'
+        and finished_at >= ${from === null ? "-infinity" : instant(from)}::timestamptz
       order by finished_at, id limit ${limit} for update skip locked`.execute(trx);
     const ids = old.rows.map((row) => row.id);
-    if (ids.length === 0) return 0;
+    if (ids.length === 0) return { count: 0, lastEndedAt: null };
     await sql`
       insert into lapse.tallies (id, queue, kind, count)
       select ${tallyId}::uuid, queue, 'pruned', count(*) from lapse.tasks where id = any(${ids}::uuid[]) group by queue`.execute(
@@ -26,7 +34,7 @@ export async function pruneEnded(
     );
     await sql`delete from lapse.attempts where task_id = any(${ids}::uuid[])`.execute(trx);
     await sql`delete from lapse.tasks where id = any(${ids}::uuid[]) and finished_at is not null`.execute(trx);
-    return ids.length;
+    return { count: ids.length, lastEndedAt: old.rows.at(-1)?.finished_at ?? null };
   });
 }
 

@@ -1,5 +1,6 @@
 // Owns the facts about healing: what a round finds, and to whom it hands it.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { Healer } from "../../src/dispatch/healer.ts";
@@ -8,7 +9,8 @@ import type { DueEntry, DueIndex } from "../../src/due-index/due-index.ts";
 import { createLog } from "../../src/runtime/log.ts";
 import type { Metrics } from "../../src/runtime/metrics.ts";
 import { claim } from "../../src/store/claims.ts";
-import { openStore } from "../store/store.ts";
+import type { Database } from "../../src/store/database.ts";
+import { openStore, until } from "../store/store.ts";
 
 const store = await openStore();
 afterAll(() => store.close());
@@ -20,7 +22,12 @@ beforeEach(async () => {
   queue = uuidv7();
 });
 
-function setUp({ fullQueues = [] as string[], inFlight = [] as string[], isIndexAway = false } = {}) {
+function setUp({
+  fullQueues = [] as string[],
+  inFlight = [] as string[],
+  isIndexAway = false,
+  database = store.database,
+} = {}) {
   const told = {
     due: [] as [string, readonly string[]][],
     soon: [] as [string, number][],
@@ -39,7 +46,7 @@ function setUp({ fullQueues = [] as string[], inFlight = [] as string[], isIndex
     take: async () => ({ ids: [], nextAt: null }),
   };
   const healer = new Healer({
-    database: store.database,
+    database,
     index,
     metrics: { event: () => undefined } as unknown as Metrics,
     log: createLog("silent"),
@@ -65,6 +72,27 @@ describe("a round", () => {
     expect(told.due).toEqual([[queue, due]]);
     expect(told.puts).toEqual(soon.map((id, i) => ({ queue, id, at: at[i] })));
     expect(told.soon).toEqual([[queue, at[0]]]);
+  });
+
+  test("that took long is followed for a while by rounds that go back ten seconds alone", async () => {
+    let slowMs = 300;
+    const query: Database["query"] = async (work) => {
+      const found = await store.database.query(work);
+      await sleep(slowMs);
+      return found;
+    };
+    const { healer, told } = setUp({ database: { query } as Database });
+    await healer.healDue();
+    slowMs = 0;
+    const old = await store.insert({ queue, dueInMs: -12_000 });
+    const recent = await store.insert({ queue, dueInMs: -1_000 });
+    await healer.healDue();
+    expect(told.due).toEqual([[queue, [recent]]]);
+    const found = await until(
+      () => healer.healDue().then(() => told.due.at(-1)?.[1] ?? []),
+      (ids) => ids.includes(old),
+    );
+    expect(found).toEqual([old, recent]);
   });
 
   test("tells the lane also where the index cannot keep what is due soon", async () => {

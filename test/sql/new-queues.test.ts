@@ -46,7 +46,7 @@ describe("a queue that SQL names first", () => {
     await Promise.all([adopt(), adopt()]);
     expect([await isQueue(queue), await namings(queue)]).toEqual([true, 0]);
     const soon = await database.query((connection) =>
-      readDueSoon(connection, { aheadMs: 3_000, limit: 10, except: [], after: [] }),
+      readDueSoon(connection, { aheadMs: 3_000, backMs: null, limit: 10, except: [], after: [] }),
     );
     expect(soon.map((row) => row.id)).toContain(id);
   });

@@ -1,16 +1,20 @@
-// Owns the listings whose plans are read, and how much of the tables each may look at.
+// Owns the listings whose plans are read, and what any statement may look at.
 
 import { listTasks } from "../../src/store/listing.ts";
 import type { Database } from "../../src/store/database.ts";
 import { taskStates } from "../../src/task/task.ts";
 import { sized } from "../support/size.ts";
 import { quietQueue } from "./backlog.ts";
+import type { Reading } from "./plans.ts";
 
 export const batch = 100;
 export const size = sized({
   usual: { due: 10_000, waiting: 100_000, ended: 100_000 },
   long: { due: 100_000, waiting: 1_000_000, ended: 1_000_000 },
 });
+/** A write of a row touches each of its indexes and what is above it. */
+const pagesPerRowMax = 60;
+const pagesMin = 100;
 export const queueCount = 6;
 const pageRows = batch + 1;
 /** As in src/store/listing.ts: what is looked at before anything else, the most that are sorted, and a page of each queue and state. */
@@ -125,4 +129,19 @@ export function listingCases({ ended }: { readonly ended: readonly string[] }): 
 
 function firstPage(order: "dueAt" | "-createdAt"): Parameters<typeof listTasks>[2] {
   return { order, limit: batch, after: null };
+}
+
+/** What a statement did that it may not. */
+export function faultsOf(reading: Reading, { rowsMax = 2 * batch, mayOrder = false }: Expected): string[] {
+  const { taskRows, attemptRows, sorted, scanned, pages, text } = reading;
+  const pagesMax = pagesMin + pagesPerRowMax * Math.max(batch, rowsMax / 2);
+  const sortedMax = Math.max(0, ...sorted);
+  const faults = [
+    ...scanned.filter((table) => table === "tasks" || table === "attempts").map((table) => `${table} is scanned`),
+    ...(taskRows > rowsMax ? [`${taskRows} tasks are read, not ${rowsMax}`] : []),
+    ...(attemptRows > 2 * batch ? [`${attemptRows} attempts are read`] : []),
+    ...(pages > pagesMax ? [`${pages} pages are touched, not ${pagesMax}`] : []),
+    ...(sortedMax > (mayOrder ? rowsMax : 0) ? [`${sortedMax} rows are sorted`] : []),
+  ];
+  return faults.map((fault) => `${fault} by\n${text}`);
 }

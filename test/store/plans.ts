@@ -104,7 +104,8 @@ export class Explainer {
       kysely,
       run: async (statement: Recorded) => {
         sent.push(statement);
-        return [];
+        // An accept says which it stored, or none left out.
+        return statement.name === "accept_tasks" ? [{ ids: null }] : [];
       },
       runTogether: async (statements: readonly Recorded[]) => {
         sent.push(...statements);

@@ -25,7 +25,8 @@ beforeEach(async () => {
   await store.query("truncate lapse.tasks, lapse.attempts, lapse.tallies");
 });
 
-const prune = (limit: number, retentionMs = hourMs) => pruneEnded(database, uuidv7(), { retentionMs, limit });
+const prune = async (limit: number, retentionMs = hourMs, from: number | null = null) =>
+  (await pruneEnded(database, uuidv7(), { retentionMs, limit, from })).count;
 
 /** Accepts tasks as a flush does, fires them all, and ends them that many hours ago, the first the longest. */
 async function fired(count: number): Promise<string[]> {
@@ -67,6 +68,19 @@ describe("retention", () => {
     expect(await ids("tasks")).toEqual(tasks.slice(3));
     expect(await ids("attempts")).toEqual(tasks.slice(3));
     expect(await counts()).toEqual({ balanced: true, accepted: 4, live: 0, succeeded: 1, pruned: 3 });
+  });
+
+  test("looks for nothing that ended before the time it is given, and tells when the last that it removed had ended", async () => {
+    const [oldest, next] = await fired(3);
+    const [row] = await store.query<{ at: number }>(
+      "select floor(extract(epoch from finished_at) * 1000)::float8 as at from lapse.tasks where id = $1",
+      [next],
+    );
+    const request = { retentionMs: hourMs, limit: 1, from: row?.at ?? null };
+    expect(await pruneEnded(database, uuidv7(), request)).toEqual({ count: 1, lastEndedAt: row?.at });
+    expect(await prune(10, hourMs, row?.at)).toBe(1);
+    expect(await ids("tasks")).toEqual([oldest]);
+    expect(await prune(10)).toBe(1);
   });
 
   test("keeps what ended within its time, and what is live", async () => {
