@@ -69,9 +69,12 @@ export class Claimer {
 
   /**
    * Resolves to the tasks won; what becomes of the others is seen to in the background, so that no call waits for it. In a queue with a
-   * rate limit they are claimed within it, and `pace` learns what is left.
+   * rate limit they are claimed within it, and `pace` learns what is left. An id for which a claim is under way is left to that one: two
+   * requests in one statement would both be told that they won it.
    */
-  async claim(request: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
+  async claim(asking: ClaimRequest, pace: Pace): Promise<readonly ClaimedTask[]> {
+    const request = { ...asking, ids: asking.ids.filter((id) => !this.#asked.has(id)) };
+    if (request.ids.length === 0) return [];
     for (const id of request.ids) this.#asked.add(id);
     try {
       const { now, later } = await (pace.isRated ? this.#claimRated(request, pace) : this.#claims.add(request));

@@ -192,6 +192,7 @@ export class Dispatcher {
       clock,
       room: () => (this.#isStopping || !this.#lease.maySend ? 0 : this.#room.left(queue)),
       isPaused: () => this.#pauses.has(queue),
+      isTakenOnce: () => this.#parts.redisIndex?.isRedisUp ?? false,
       reserve: (change) => this.#room.reserve(change),
       origins: new LaneOrigins(queue, { database, index, clock, metrics, origins: this.#origins }),
       lease: () => this.#lease,

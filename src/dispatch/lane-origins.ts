@@ -69,6 +69,11 @@ export class LaneOrigins {
     return { ids: admitted, nextAt: Math.min(...deferred.map(({ at }) => at)) };
   }
 
+  /** Who may be called depends on the calls in flight: one origin is in trouble, or tasks of several come this way. */
+  get mayDivide(): boolean {
+    return this.#isShared || !this.#parts.origins.areAllWell;
+  }
+
   #mayRefuse(count: number, slots: number): boolean {
     if (!this.#parts.origins.areAllWell) return true;
     return this.#isShared && this.#silentCount() + count > Math.ceil(slots / 2);

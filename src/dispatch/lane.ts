@@ -25,15 +25,15 @@ const barrenSleepMs = 1;
 /** A head that is due and was not taken is a row held by a transaction of somebody else: it is looked at again after this. */
 const lockedLookMs = 50;
 /**
- * A lane with more due than slots waits this long for half of them to be free: a claim of 50 costs Postgres 30 µs of CPU a task, one of 25
- * costs 44. With few slots there is nothing to gain.
+ * A lane with more due than slots waits this long from take to take, unless half of them are free: a claim of 50 costs Postgres 30 µs of
+ * CPU a task, one of 25 costs 44. With few slots there is nothing to gain.
  */
 const companyMs = 3;
 const companySlotsMin = 20;
 
 export interface LaneParts {
   readonly index: DueIndex;
-  readonly claimer: Claimer;
+  readonly claimer: Pick<Claimer, "claim">;
   readonly shares: Shares;
   readonly clock: Clock;
   /** How many more attempts this process may have in flight. */
@@ -42,6 +42,8 @@ export interface LaneParts {
   readonly reserve: (change: number) => void;
   /** As far as this process knows: the claim decides. */
   readonly isPaused: () => boolean;
+  /** What a take of the index returned is in no other take for a while. */
+  readonly isTakenOnce: () => boolean;
   readonly origins: LaneOrigins;
   readonly lease: () => Lease;
   /** Takes a claimed task to its outcome, and says when its call has ended. */
@@ -53,11 +55,16 @@ export class Lane {
   readonly queue: string;
   readonly #parts: LaneParts;
   readonly #loop: RunLoop;
+  readonly #besideLoop: RunLoop;
   readonly #handed = new Set<string>();
   readonly #pace = new Pace();
   #running = 0;
   /** Slots for what is being taken or claimed: each may come back to be run. */
   #reserved = 0;
+  /** The round under way waits for its claim. */
+  #isClaiming = false;
+  /** When the last take began. */
+  #tookAt = 0;
   /** When it last had something to do. */
   #activeAt: number;
   /** When the next task is due, as far as this lane was told. */
@@ -69,7 +76,9 @@ export class Lane {
     this.queue = queue;
     this.#parts = parts;
     this.#activeAt = parts.clock.now();
-    this.#loop = new RunLoop({ tick: () => this.#round(), onError: parts.onError, errorSleepMs });
+    const { onError } = parts;
+    this.#loop = new RunLoop({ tick: () => this.#round("main"), onError, errorSleepMs });
+    this.#besideLoop = new RunLoop({ tick: () => this.#roundBeside(), onError, errorSleepMs });
   }
 
   get demand(): LaneDemand {
@@ -109,8 +118,7 @@ export class Lane {
     this.#nextAt = at;
     if (this.#parts.shares.slots(this.queue) === 0) this.#parts.shares.ask(this.queue, this.#running);
     const inMs = at + this.#parts.clock.uncertaintyMs - this.#parts.clock.now();
-    if (inMs <= 0) this.#loop.wake();
-    else this.#loop.wakeIn(inMs);
+    this.#look(inMs);
   }
 
   /**
@@ -120,26 +128,48 @@ export class Lane {
   hand(ids: readonly string[]): void {
     const max = this.#isHungry ? Math.max(1, this.#room()) : handedMax;
     for (const id of ids) if (this.#handed.size < max) this.#handed.add(id);
-    this.#loop.wake();
+    this.#look(0);
   }
 
   /** Looks now: slots came free, or are here. */
   wake(): void {
-    this.#loop.wake();
+    this.#look(0);
   }
 
   /** Fires a task that was claimed elsewhere: taken over, or found to be one's own. */
   adopt(task: ClaimedTask, lease: Lease): void {
-    this.#begin(task, lease);
+    this.#fire(task, lease);
   }
 
   /** No round starts any more. Calls in flight go on. */
-  stop(): Promise<void> {
-    return this.#loop.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.#loop.stop(), this.#besideLoop.stop()]);
+  }
+
+  /** A round begins in `delayMs` at the latest: beside the one under way, where that one waits for its claim. */
+  #look(delayMs: number): void {
+    this.#loop.wakeIn(delayMs);
+    if (this.#mayRunBeside()) this.#besideLoop.wakeIn(delayMs);
+  }
+
+  /**
+   * What falls due, or finds a slot, while a claim is under way need not wait for its answer: the next take and claim go beside it. Not
+   * where each claim must know of the one before: within a rate, among origins, or where two takes would return the same.
+   */
+  #mayRunBeside(): boolean {
+    const { isTakenOnce, origins } = this.#parts;
+    return this.#isClaiming && !this.#pace.isRated && !origins.mayDivide && isTakenOnce();
+  }
+
+  /** In the end the main round looks again: it may have found no slot while this one held them, and gone to sleep. */
+  async #roundBeside(): Promise<number> {
+    if (this.#mayRunBeside()) return this.#round("beside");
+    this.#loop.wake();
+    return sleepMsMax;
   }
 
   /** One round; resolves to how long to sleep. */
-  async #round(): Promise<number> {
+  async #round(place: "main" | "beside"): Promise<number> {
     const { shares, isPaused } = this.#parts;
     if (isPaused()) return this.#rest();
     if (shares.slots(this.queue) <= this.#running) shares.ask(this.queue, this.#running);
@@ -152,11 +182,17 @@ export class Lane {
         ? sleepMsMax
         : Math.min(sleepMsMax, this.#pace.nextAt(now) + this.#parts.clock.uncertaintyMs - now);
     }
-    this.#reserve(room);
+    const companyInMs = this.#companyInMs();
+    if (companyInMs > 0) return companyInMs;
+    let reserved = room;
+    this.#reserve(reserved);
     try {
-      return await this.#takeAndBegin(room);
+      const taken = await this.#take(room);
+      this.#reserve(taken.length - reserved);
+      reserved = taken.length;
+      return taken.length === 0 ? this.#sleepMs() : await this.#begin(taken, place);
     } finally {
-      this.#reserve(0);
+      this.#reserve(-reserved);
     }
   }
 
@@ -168,28 +204,38 @@ export class Lane {
     return sleepMsMax;
   }
 
-  async #takeAndBegin(room: number): Promise<number> {
-    const { shares, claimer, origins } = this.#parts;
-    const taken = await this.#take(room);
-    if (taken.length === 0) return this.#sleepMs();
+  /** Claims what was taken, and begins what was won; resolves to how long to sleep. */
+  async #begin(taken: readonly string[], place: "main" | "beside"): Promise<number> {
+    const { shares, origins } = this.#parts;
     failpoint("claim.taken");
     const admitted = await origins.admit(taken, shares.share(this.queue));
     this.#nextAt = Math.min(this.#nextAt, admitted.nextAt);
     if (admitted.ids.length === 0) return barrenSleepMs;
-    this.#reserve(admitted.ids.length);
+    if (place === "beside") return this.#claim(admitted.ids);
+    this.#isClaiming = true;
+    try {
+      if (this.#mayRunBeside()) this.#besideLoop.wakeIn(this.#isHungry ? 0 : this.#sleepMs());
+      return await this.#claim(admitted.ids);
+    } finally {
+      this.#isClaiming = false;
+    }
+  }
+
+  async #claim(ids: readonly string[]): Promise<number> {
     // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
     const lease = this.#parts.lease();
-    const claimed = await claimer.claim({ queue: this.queue, owner: lease.id, ids: admitted.ids }, this.#pace);
+    const claimed = await this.#parts.claimer.claim({ queue: this.queue, owner: lease.id, ids }, this.#pace);
     for (const task of claimed) {
       failpoint("claim.won");
-      this.#begin(task, lease);
+      this.#fire(task, lease);
     }
-    return claimed.length === 0 ? barrenSleepMs : this.#companyMs();
+    return claimed.length === 0 ? barrenSleepMs : 0;
   }
 
   async #take(room: number): Promise<readonly string[]> {
     const { clock, index } = this.#parts;
     const now = clock.now();
+    this.#tookAt = now;
     if (this.#handed.size > 0) {
       const ids = [...this.#handed].slice(0, room);
       for (const id of ids) this.#handed.delete(id);
@@ -216,23 +262,24 @@ export class Lane {
     return Math.max(0, Math.min(sleepMsMax, this.#nextAt + clock.uncertaintyMs - clock.now()));
   }
 
-  /** How long to wait until more slots are free. */
-  #companyMs(): number {
+  /** How long to wait for more slots to be free. */
+  #companyInMs(): number {
     const slots = this.#parts.shares.slots(this.queue);
-    return this.#isHungry && slots >= companySlotsMin && 2 * this.#room() < slots ? companyMs : 0;
+    const isAlone = this.#isHungry && slots >= companySlotsMin && 2 * this.#room() < slots;
+    return isAlone ? this.#tookAt + companyMs - this.#parts.clock.now() : 0;
   }
 
   #room(): number {
-    return Math.min(this.#parts.shares.slots(this.queue) - this.#running, this.#parts.room());
+    return Math.min(this.#parts.shares.slots(this.queue) - this.#running - this.#reserved, this.#parts.room());
   }
 
   /** Slots for what is being taken or claimed: each may come back to be run. */
-  #reserve(count: number): void {
-    this.#parts.reserve(count - this.#reserved);
-    this.#reserved = count;
+  #reserve(change: number): void {
+    this.#reserved += change;
+    this.#parts.reserve(change);
   }
 
-  #begin(task: ClaimedTask, lease: Lease): void {
+  #fire(task: ClaimedTask, lease: Lease): void {
     this.#running += 1;
     this.#handed.delete(task.id);
     const ended = this.#parts.origins.began(task.url);
@@ -240,7 +287,7 @@ export class Lane {
       ended(result);
       this.#running -= 1;
       this.#activeAt = this.#parts.clock.now();
-      if (this.#isHungry || this.#handed.size > 0) this.#loop.wakeIn(this.#companyMs());
+      if (this.#isHungry || this.#handed.size > 0) this.#look(this.#companyInMs());
     });
   }
 }

@@ -56,6 +56,17 @@ test("lanes that claim in one turn each get their own tasks", async () => {
   expect(won.map(idsOf)).toEqual([one, two]);
 });
 
+test("a task that is asked for twice at once is won once", async () => {
+  const owner = await store.dispatcher();
+  const { claimer } = claimerOn(store.database);
+  const ids = await store.insertMany(2, { queue: "twice" });
+  const won = await Promise.all([
+    claimer.claim({ queue: "twice", owner, ids: ids.slice(0, 1) }, new Pace()),
+    claimer.claim({ queue: "twice", owner, ids }, new Pace()),
+  ]);
+  expect(won.map(idsOf)).toEqual([ids.slice(0, 1), ids.slice(1)]);
+});
+
 test("requests of another identity win nothing in the claim of the first, and may ask again", async () => {
   const [before, after] = [await store.dispatcher(), await store.dispatcher()];
   const { claimer, looks } = claimerOn(store.database);

@@ -1,30 +1,21 @@
 // Owns the facts about a lane, on a real index and a real Postgres; its calls are ended by the test.
 
 import { v7 as uuidv7 } from "uuid";
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { Claimer } from "../../src/dispatch/claimer.ts";
-import { Lane } from "../../src/dispatch/lane.ts";
-import { LaneOrigins } from "../../src/dispatch/lane-origins.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Lease } from "../../src/dispatch/lease.ts";
-import { Origins } from "../../src/dispatch/origins.ts";
-import { Shares } from "../../src/dispatch/shares.ts";
 import type { DueIndex } from "../../src/due-index/due-index.ts";
-import { Clock, monotonicMs } from "../../src/runtime/clock.ts";
-import { createLog } from "../../src/runtime/log.ts";
-import { Metrics } from "../../src/runtime/metrics.ts";
+import { Clock } from "../../src/runtime/clock.ts";
 import { readTime } from "../../src/store/due.ts";
 import { type OpenIndex, openIndex } from "../due-index/redis.ts";
 import { openStore, type RowFields, until } from "../store/store.ts";
 import { startRedis, type TestRedis } from "../support/servers.ts";
+import { type LaneOptions, type Running, startLaneOn } from "./lanes.ts";
 
 const leaseMs = 10_000;
 const hourMs = 3_600_000;
 const store = await openStore();
 const { database } = store;
 const clock = new Clock();
-const log = createLog("silent");
-const metrics = new Metrics();
-const origins = new Origins({ nowMs: monotonicMs, log, metrics });
 let redis: TestRedis;
 let open: OpenIndex;
 let owner = "";
@@ -46,51 +37,8 @@ beforeEach(() => {
   queue = uuidv7();
 });
 
-interface Call {
-  readonly id: string;
-  readonly owner: string;
-  end(): void;
-}
-
-interface Running {
-  readonly lane: Lane;
-  readonly calls: Call[];
-  readonly errors: unknown[];
-  /** Waits until that many calls were begun. */
-  readonly begun: (count: number) => Promise<void>;
-}
-
-async function startLane(options: { concurrency?: number; index?: DueIndex } = {}): Promise<Running> {
-  const { concurrency = 100, index = open.index } = options;
-  await store.query(
-    "insert into lapse.queues (name, concurrency) values ($1, $2) on conflict (name) do update set concurrency = excluded.concurrency",
-    [queue, concurrency],
-  );
-  const calls: Call[] = [];
-  const errors: unknown[] = [];
-  const shares = new Shares({ database, log, onGranted: () => lane.wake() }, owner);
-  const signals = { onLook: (_queue: string, at: number) => lane.hint(at), onRated: () => lane.forgetRate() };
-  const lane: Lane = new Lane(queue, {
-    index,
-    claimer: new Claimer({ database, index, clock, metrics, ...signals }),
-    shares,
-    clock,
-    room: () => 1_000,
-    reserve: () => undefined,
-    isPaused: () => false,
-    origins: new LaneOrigins(queue, { database, index, clock, metrics, origins }),
-    lease: () => ({ id: owner }) as Lease,
-    fire: (task, lease, onCallEnded) => calls.push({ id: task.id, owner: lease.id, end: () => onCallEnded(null) }),
-    onError: (error) => errors.push(error),
-  });
-  onTestFinished(() => lane.stop());
-  lane.start();
-  const begun = (count: number) =>
-    until(
-      async () => calls.length,
-      (length) => length >= count,
-    ).then(() => undefined);
-  return { lane, calls, errors, begun };
+function startLane(options: LaneOptions = {}): Promise<Running> {
+  return startLaneOn({ store, index: open.index, clock, owner, queue }, options);
 }
 
 /** Stores a task and enters it into the index by its time. */
