@@ -108,9 +108,10 @@ async function takeTurn(
   { names, name, store }: { names: readonly FigureName[]; name: ContenderName; store: Store },
 ): Promise<void> {
   const { plan, collected, round } = turn;
-  const session = await Session.start(name, store, folderOf(plan, name));
+  let session: Session | null = null;
   let at = "warm-up";
   try {
+    session = await Session.start(name, store, folderOf(plan, name));
     const figureNames = namesFor(names, name);
     if (figureNames.some((one) => figures[one].phase !== "bytes")) await warmUp(session, plan.sizes);
     for (const figureName of figureNames) {
@@ -127,7 +128,7 @@ async function takeTurn(
     collected.failures.push(`round ${round + 1}: ${at}, ${name}: ${fault}`);
     progress(`FAILED, round ${round + 1}: ${at}, ${name}: ${fault}`);
   } finally {
-    await session.end();
+    await session?.end();
   }
 }
 

@@ -2,6 +2,9 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const endMsMax = 20_000;
 
 interface Call {
   readonly id: number;
@@ -44,12 +47,14 @@ export class Remote {
     });
   }
 
-  /** Lets the child clean up, then ends it, whatever comes of that. */
+  /** Lets the child clean up, for a while, then ends it, whatever comes of that. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = once(this.#child, "exit");
     try {
-      await this.call("end");
+      await Promise.race([this.call("end"), sleep(endMsMax, null, { ref: false })]);
+    } catch {
+      // What it was asked for is measured already.
     } finally {
       this.#child.kill("SIGKILL");
       await exited;
