@@ -5,7 +5,7 @@ import { monotonicMs, sleep } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
-import { keepAnswer, readAnswer, reserveName } from "../store/idempotency.ts";
+import { type KeptAnswer, keepAnswer, readAnswer, reserveName } from "../store/idempotency.ts";
 import type { TaskRequest } from "../task/new-task.ts";
 import { type Acceptor, isRefused } from "./acceptor.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
@@ -36,28 +36,29 @@ export interface OnceWork<Outcome> {
 /** What a transaction under a key came to: an answer, or that the key is another's. */
 type Tried<Outcome> = { readonly answer: StoredAnswer; readonly outcome: Outcome } | null;
 
-/** Works once a key: a second request with the same key and fields is answered like the first, and does nothing. */
+/**
+ * Works once a key: a second request with the same key and fields is answered like the first, and does nothing. Most keys are new, so the
+ * work is tried first, and a kept answer looked for where the key is taken.
+ */
 export async function answerOnce<Outcome>(database: Database, once: OnceWork<Outcome>): Promise<OnceOutcome> {
   const untilMs = monotonicMs() + inProgressWaitMs;
   while (true) {
-    const kept = await database.query((connection) => readAnswer(connection, once.idempotency));
-    if (kept !== null) {
-      if (kept.fingerprint !== once.idempotency.fingerprint) return { kind: "mismatch" };
-      return {
-        kind: "answered",
-        answer: { status: kept.status, headers: { ...kept.headers }, body: kept.body },
-        replayed: true,
-      };
-    }
     const tried = await tryOnce(database, once);
     if (tried !== null) {
       failpoint("accept.once_committed");
       if (isKept(tried.answer)) once.onCommitted(tried.outcome);
       return { kind: "answered", answer: tried.answer, replayed: false };
     }
+    const kept = await database.query((connection) => readAnswer(connection, once.idempotency));
+    if (kept !== null) return replay(kept, once.idempotency);
     if (monotonicMs() >= untilMs) return { kind: "in-progress" };
     await sleep(lookAgainMs);
   }
+}
+
+function replay({ fingerprint, status, headers, body }: KeptAnswer, idempotency: IdempotencyScope): OnceOutcome {
+  if (fingerprint !== idempotency.fingerprint) return { kind: "mismatch" };
+  return { kind: "answered", answer: { status, headers: { ...headers }, body }, replayed: true };
 }
 
 /** Null where another transaction holds the key, or has just answered under it. */

@@ -6,7 +6,7 @@ import { startTimer } from "../runtime/clock.ts";
 import { type Failpoint, failpoint } from "../runtime/failpoint.ts";
 import type { Log } from "../runtime/log.ts";
 import { isStalePlan, isTransient, StoreUnavailableError, storeError } from "./errors.ts";
-import { makePool, type PoolSettings, silenceTimeoutMs } from "./pool.ts";
+import { makePool, namedText, type PoolSettings, silenceTimeoutMs } from "./pool.ts";
 import { Availability } from "./availability.ts";
 import { SilenceWatch } from "./silence.ts";
 import type { Tables } from "./tables.ts";
@@ -45,7 +45,7 @@ const restSession = { ...session, max_parallel_workers_per_gather: "0" };
 export interface Statement {
   readonly name: string;
   readonly text: string;
-  /** It reads no table, so that its first plan is as good as any: on connections where plans are kept. */
+  /** It reads no table, so that its first plan is as good as any: `run` sends it on connections where plans are kept. */
   readonly keepsPlan?: true;
 }
 
@@ -188,7 +188,7 @@ export type Connection = Kysely<Tables>;
 /** Runs a hot statement's text within a transaction under way. */
 export async function execute(connection: Connection, statement: BoundStatement): Promise<Rows> {
   const result = await connection.executeQuery<Readonly<Record<string, unknown>>>(
-    CompiledQuery.raw(statement.text, statement.values as unknown[]),
+    CompiledQuery.raw(namedText(statement), statement.values as unknown[]),
   );
   return result.rows;
 }

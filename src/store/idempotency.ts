@@ -1,7 +1,7 @@
 // Owns the answers kept under Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header-07), in the transaction of what they answer.
 
 import { sql } from "kysely";
-import type { Connection } from "./database.ts";
+import { bind, type Connection, execute } from "./database.ts";
 
 /** How long an answer is replayed. */
 export const idempotencyKeptHours = 24;
@@ -20,37 +20,48 @@ export interface KeptAnswer {
   readonly body: string;
 }
 
+const named = "api_key_id = $1 and method = $2 and path = $3 and key = $4";
+
 /** The answer kept under the name, or null. One older than 24 h counts no more. */
 export async function readAnswer(connection: Connection, name: IdempotencyName): Promise<KeptAnswer | null> {
-  const found = await sql<KeptAnswer>`
-    select fingerprint, status, headers, body from lapse.idempotency_keys
-    where ${named(name)} and status is not null and created_at > clock_timestamp() - ${idempotencyKeptHours} * interval '1 hour'`.execute(
-    connection,
-  );
-  return found.rows[0] ?? null;
+  const [kept] = await execute(connection, bind(readKept, place(name)));
+  return (kept as KeptAnswer | undefined) ?? null;
 }
+
+const readKept = {
+  name: "read_kept_answer",
+  text: `select fingerprint, status, headers, body from lapse.idempotency_keys
+    where ${named} and status is not null and created_at > clock_timestamp() - ${idempotencyKeptHours} * interval '1 hour'`,
+};
 
 /** Takes the name for a transaction under way, waiting for another that has it. False where an answer is kept under it. */
 export async function reserveName(trx: Connection, name: IdempotencyName, fingerprint: string): Promise<boolean> {
-  const reserved = await sql`
-    insert into lapse.idempotency_keys (api_key_id, method, path, key, fingerprint)
-    values (${name.apiKeyId}, ${name.method}, ${name.path}, ${name.key}, ${fingerprint})
+  const reserved = await execute(trx, bind(reserve, [...place(name), fingerprint]));
+  return reserved.length === 1;
+}
+
+const reserve = {
+  name: "reserve_idempotency_key",
+  text: `insert into lapse.idempotency_keys (api_key_id, method, path, key, fingerprint) values ($1, $2, $3, $4, $5)
     on conflict (api_key_id, method, path, key) do update
       set fingerprint = excluded.fingerprint, status = null, headers = null, body = null, created_at = clock_timestamp()
       where lapse.idempotency_keys.created_at <= clock_timestamp() - ${idempotencyKeptHours} * interval '1 hour'
-    returning 1`.execute(trx);
-  return reserved.rows.length === 1;
-}
+    returning 1`,
+};
 
 export async function keepAnswer(
   trx: Connection,
   name: IdempotencyName,
   answer: Omit<KeptAnswer, "fingerprint">,
 ): Promise<void> {
-  await sql`
-    update lapse.idempotency_keys set status = ${answer.status}, headers = ${JSON.stringify(answer.headers)}::jsonb, body = ${answer.body}
-    where ${named(name)}`.execute(trx);
+  const { status, headers, body } = answer;
+  await execute(trx, bind(keep, [...place(name), status, JSON.stringify(headers), body]));
 }
+
+const keep = {
+  name: "keep_answer",
+  text: `update lapse.idempotency_keys set status = $5, headers = $6::jsonb, body = $7 where ${named}`,
+};
 
 /** Removes answers older than 24 h, at most `limit`. */
 export async function removeOldAnswers(connection: Connection, limit: number): Promise<number> {
@@ -63,6 +74,6 @@ export async function removeOldAnswers(connection: Connection, limit: number): P
   return Number(removed.numAffectedRows ?? 0);
 }
 
-function named(name: IdempotencyName) {
-  return sql`api_key_id = ${name.apiKeyId} and method = ${name.method} and path = ${name.path} and key = ${name.key}`;
+function place({ apiKeyId, method, path, key }: IdempotencyName): string[] {
+  return [apiKeyId, method, path, key];
 }

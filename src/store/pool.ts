@@ -54,10 +54,27 @@ export function makePool(url: string, settings: PoolSettings): pg.Pool {
   // connection that breaks would end the process.
   pool.on("connect", (client) => {
     client.on("error", () => undefined);
+    prepareNamed(client);
     settings.silence.follow(client);
   });
   pool.on("error", (error) => settings.log.debug({ err: error }, "postgres.connection_lost"));
   return pool;
+}
+
+/** The text of a statement as kysely takes it, which knows no names: it opens with the statement's own, in a comment. */
+export function namedText({ name, text }: { readonly name: string; readonly text: string }): string {
+  return `/*${name}*/ ${text}`;
+}
+
+const namedForm = /^\/\*(\w+)\*\//;
+
+/** Sends such a text as the prepared statement that it names: to read and plan the accept anew takes Postgres longer than to run it. */
+function prepareNamed(client: pg.PoolClient): void {
+  const send = client.query.bind(client) as (...words: unknown[]) => unknown;
+  client.query = ((text: unknown, values: unknown, ...rest: unknown[]) => {
+    const name = typeof text === "string" ? namedForm.exec(text)?.[1] : undefined;
+    return name === undefined ? send(text, values, ...rest) : send({ name, text, values });
+  }) as typeof client.query;
 }
 
 function sessionOptions(settings: Readonly<Record<string, string>>): string {
