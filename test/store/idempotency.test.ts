@@ -1,5 +1,6 @@
 // Owns the facts about answers kept under Idempotency-Keys: who may make one, for how long it counts, and what ends with its transaction.
 
+import { sql } from "kysely";
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, describe, expect, test } from "vitest";
 import {
@@ -110,4 +111,14 @@ describe("an answer", () => {
     expect(await remove(10)).toBe(1);
     expect(await read(young)).not.toBeNull();
   });
+});
+
+test("its statements are prepared once a connection", async () => {
+  const prepared = await database.transaction(async (trx) => {
+    for (const name of [newName(), newName()]) await reserveName(trx, name, "one");
+    return sql`select name from pg_prepared_statements where statement like '%insert into lapse.idempotency_keys%'`.execute(
+      trx,
+    );
+  });
+  expect(prepared.rows).toEqual([{ name: "reserve_idempotency_key" }]);
 });
