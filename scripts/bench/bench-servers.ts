@@ -1,13 +1,12 @@
 // Owns the servers that all contenders share: a PostgreSQL and a Redis of the benchmark's own, as durable as they are named.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { createClient } from "redis";
 import { startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
 import { startEmbeddedRedis } from "../../src/embedded/redis.ts";
 import { createLog } from "../../src/runtime/log.ts";
 import { parentOf } from "./cpu.ts";
+import { makeDataFolder } from "./data-folder.ts";
 import { openPool } from "./pg-pool.ts";
 
 export interface BenchServers {
@@ -43,7 +42,7 @@ const postgresSettings = [
 const redisSettings = ["appendonly", "save", "maxmemory-policy"];
 
 export async function startBenchServers(): Promise<BenchServers> {
-  const dataDir = await mkdtemp(join(tmpdir(), "lapse-bench-"));
+  const dataDir = await makeDataFolder();
   const log = createLog("warn");
   const postgres = await startEmbeddedPostgres({ dataDir, log });
   const redis = await startEmbeddedRedis({ dataDir, log });

@@ -1,13 +1,12 @@
 // Owns the figure of events: what they cost accept and drain without a listener, and with one. In each round the three take turns, on one
 // service, so that what else the machine does falls on all alike.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
 import { createLog } from "../../src/runtime/log.ts";
+import { makeDataFolder } from "./data-folder.ts";
 import { measureStatements } from "./event-statements.ts";
 import { post, type Rig, startRig } from "./rig.ts";
 import { percentile } from "./statistics.ts";
@@ -34,7 +33,7 @@ interface Round {
 
 /** On a rig of its own: the triggers are switched off and on behind the service's back. */
 export async function measureEvents(): Promise<Figure> {
-  const dataDir = await mkdtemp(join(tmpdir(), "lapse-bench-events-"));
+  const dataDir = await makeDataFolder();
   const postgres = await startEmbeddedPostgres({ dataDir, log: createLog("warn") });
   const rig = await startRig({ DATABASE_URL: postgres.url, LAPSE_ALLOW_PRIVATE_TARGETS: "true" });
   const statementMs = await measureStatements(postgres.url);

@@ -2,12 +2,12 @@
 
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { cpus, tmpdir, totalmem } from "node:os";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
+import { cpus, totalmem } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
+import { makeDataFolder } from "./data-folder.ts";
 import type { Arrivals } from "./receiver.ts";
 
 export interface Rig {
@@ -24,7 +24,7 @@ const pollMs = 100;
 
 /** Starts Lapse with nothing set but a data folder of its own, unless it is said, and a receiver in a process of its own. */
 export async function startRig(settings: Readonly<Record<string, string>> = {}): Promise<Rig> {
-  const dataDir = await mkdtemp(join(tmpdir(), "lapse-bench-"));
+  const dataDir = await makeDataFolder();
   const receiver = fork(new URL("./receiver.ts", import.meta.url));
   const [port] = (await once(receiver, "message")) as [number];
   const service = spawn(process.execPath, ["src/main.ts"], {
