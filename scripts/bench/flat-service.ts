@@ -14,6 +14,12 @@ const connections = 50;
 const tailLength = 1_000;
 const jsonType = { "content-type": "application/json" };
 
+/** None outlives the benchmark, however it ends. */
+const children = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
 type Task = Readonly<Record<string, unknown>>;
 
 export interface Lateness {
@@ -156,6 +162,8 @@ async function startProcess(store: Store, settings: Readonly<Record<string, stri
     },
     stdio: ["ignore", "pipe", "inherit"],
   });
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   const address = await readAddress(child);
   return { child, address, api: new Pool(address, { connections }) };
 }
