@@ -31,6 +31,8 @@ export interface ImportTasksParts {
 /** Far more than the problem of any line. */
 const answerLineBytesMax = 16 * 1024 * 1024;
 const newline = 0x0a;
+/** Of a connection that had stood. */
+const brokenCodes: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE"]);
 
 /** A line of Lapse's answer. */
 interface Told {
@@ -98,7 +100,15 @@ function send({ base, apiKey }: ImportTasksOptions, [input, ...through]: [Readab
   const sent = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, { method: "POST", headers });
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     sent.on("response", resolve);
-    sent.on("error", () => reject(new Error(`no Lapse answers at ${base}: start it, or name its address with --url`)));
+    sent.on("error", ({ code }: NodeJS.ErrnoException) =>
+      reject(
+        new Error(
+          brokenCodes.has(code ?? "")
+            ? "the connection broke before anything was answered: import again; tasks with keys are not made twice"
+            : `no Lapse answers at ${base}: start it, or name its address with --url`,
+        ),
+      ),
+    );
   });
   // Where Lapse ends the import first, what is left of the file goes nowhere.
   pipeline([input, ...through, sent]).catch(() => undefined);

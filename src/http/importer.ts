@@ -11,9 +11,9 @@ import { ApiProblem } from "./problem.ts";
 export const importLimits = {
   lineBytesMax: given.taskBytesMax,
   lineMsMax: given.importLineMsMax,
-  underWayMax: given.importUnderWayMax,
-  underWayBytesMax: given.importUnderWayBytesMax,
   togetherMax: given.importTogetherMax,
+  togetherBytesMax: given.importTogetherBytesMax,
+  writesMax: given.importWritesMax,
   unreadBytesMax: given.importUnreadBytesMax,
   unreadMsMax: given.importUnreadMsMax,
   discardMsMax: given.importDiscardMsMax,
@@ -24,19 +24,20 @@ export interface ImportParts {
   readonly body: BodyStream;
   /** What a line asks for, or why it is refused. */
   readonly read: (text: string) => TaskRequest | ApiProblem;
-  /** Null once it is committed, else why it is refused. */
-  readonly accept: (task: TaskRequest) => Promise<ApiProblem | null>;
+  /** What came of each, in order; no two have one key. */
+  readonly accept: (tasks: readonly TaskRequest[]) => Promise<readonly Outcome[]>;
   /** What a thrown value is to a caller; it is logged. */
   readonly problemOf: (error: unknown) => ApiProblem;
   readonly limits: ImportLimits;
 }
 
 /** A line's outcome: null, accepted; a problem, refused; else what was thrown. */
-type Outcome = ApiProblem | null | { readonly thrown: unknown };
+export type Outcome = ApiProblem | null | { readonly thrown: unknown };
 
 interface Taken {
   readonly line: number;
-  readonly outcome: Outcome | Promise<Outcome>;
+  /** What to accept, or why not. */
+  readonly read: TaskRequest | ApiProblem;
 }
 
 export class Import {
@@ -45,10 +46,11 @@ export class Import {
   /** Taken, and not yet handed on together. */
   #together: Taken[] = [];
   #togetherBytes = 0;
-  #underWay = 0;
-  #underWayBytes = 0;
-  /** The last task of each key that is under way: of two lines with one key the second comes second. */
-  readonly #byName = new Map<string, Promise<Outcome>>();
+  #writes = 0;
+  #isWaiting = false;
+  /** The keys of tasks that are under way: of two lines with one key the second comes second. */
+  readonly #names = new Map<string, readonly Taken[]>();
+  #linesTaken = 0;
   /** Resolves when all that was handed on is told. */
   #told: Promise<void> = Promise.resolve();
   #accepted = 0;
@@ -90,22 +92,25 @@ export class Import {
   }
 
   async #takeAll(sink: AnswerSink): Promise<void> {
-    for (let chunk = await this.#next(); chunk !== null; chunk = await this.#next()) {
+    for (let chunk = await this.#next(sink); chunk !== null; chunk = await this.#next(sink)) {
       for (const line of this.#lines.push(chunk)) {
         this.#take(line);
+        if (this.#linesTaken % given.importTurnLines === 0) await nextTurn();
         if (this.#isFull()) await this.#handOn(sink);
-        if (this.#problem !== null) return;
+        if (this.#problem !== null) break;
       }
-      await this.#handOn(sink);
+      if (sink.waitingBytes > this.#parts.limits.unreadBytesMax) await this.#isRead(sink);
     }
-    if (this.#problem !== null) return;
-    for (const line of this.#lines.finish()) this.#take(line);
+    if (this.#problem === null) for (const line of this.#lines.finish()) this.#take(line);
     await this.#handOn(sink);
   }
 
   /** Null at the end, and once it was stopped. Only waiting for the client counts against it. */
-  async #next(): Promise<Buffer | null> {
+  async #next(sink: AnswerSink): Promise<Buffer | null> {
     const { body, limits } = this.#parts;
+    this.#isWaiting = true;
+    // What has come is not kept waiting for what comes late; but while all writes are under way it has company.
+    if (this.#writes < limits.writesMax) this.#begin(sink);
     const startedMs = monotonicMs();
     const timer = startTimer(limits.lineMsMax - this.#lineMs, () =>
       this.stop(new ApiProblem("request-timeout", "No whole line came for too long.")),
@@ -114,63 +119,46 @@ export class Import {
       return await body.next();
     } finally {
       timer.cancel();
+      this.#isWaiting = false;
       this.#lineMs += monotonicMs() - startedMs;
     }
   }
 
   #take(line: Line): void {
     this.#lineMs = 0;
+    this.#linesTaken += 1;
     const read = line.fault === null ? this.#parts.read(line.text) : lineProblem(line.fault, this.#parts.limits);
-    this.#together.push({ line: line.number, outcome: read instanceof ApiProblem ? read : this.#accept(read) });
+    this.#together.push({ line: line.number, read });
     this.#togetherBytes += line.fault === null ? line.text.length : 0;
   }
 
   #isFull(): boolean {
-    const { togetherMax, underWayBytesMax } = this.#parts.limits;
-    return this.#together.length >= togetherMax || this.#underWayBytes + this.#togetherBytes >= underWayBytesMax;
+    const { togetherMax, togetherBytesMax } = this.#parts.limits;
+    return this.#together.length >= togetherMax || this.#togetherBytes >= togetherBytesMax;
   }
 
-  #accept(task: TaskRequest): Promise<Outcome> {
-    if (task.key === null) return this.#tryAccept(task);
-    const name = `${task.queue} ${task.key}`;
-    const before = this.#byName.get(name);
-    const outcome = before === undefined ? this.#tryAccept(task) : before.then(() => this.#tryAccept(task));
-    this.#byName.set(name, outcome);
-    void this.#forget(name, outcome);
-    return outcome;
-  }
-
-  async #forget(name: string, outcome: Promise<Outcome>): Promise<void> {
-    await outcome;
-    if (this.#byName.get(name) === outcome) this.#byName.delete(name);
-  }
-
-  async #tryAccept(task: TaskRequest): Promise<Outcome> {
-    try {
-      return await this.#parts.accept(task);
-    } catch (error) {
-      return { thrown: error };
-    }
-  }
-
-  /** Hands on what was taken, and waits for room: in Lapse, and at the client, whose answer must not pile up. */
+  /** Hands on what was taken, once there is room for it. */
   async #handOn(sink: AnswerSink): Promise<void> {
-    const { limits } = this.#parts;
-    const [together, bytes] = [this.#together, this.#togetherBytes];
+    while (this.#writes >= this.#parts.limits.writesMax) await this.#woken();
+    this.#begin(sink);
+  }
+
+  #begin(sink: AnswerSink): void {
+    const together = this.#together;
+    if (together.length === 0) return;
     this.#together = [];
     this.#togetherBytes = 0;
-    this.#underWay += together.length;
-    this.#underWayBytes += bytes;
-    this.#told = this.#tellAfter(this.#told, together, sink).finally(() => {
-      this.#underWay -= together.length;
-      this.#underWayBytes -= bytes;
+    this.#writes += 1;
+    const names = new Set(together.flatMap(({ read }) => nameOf(read) ?? []));
+    const isKeyUnderWay = [...names].some((name) => this.#names.has(name));
+    for (const name of names) this.#names.set(name, together);
+    const outcomes = this.#accept(together, isKeyUnderWay ? this.#told : null);
+    this.#told = this.#tellAfter(this.#told, { together, outcomes, sink }).finally(() => {
+      for (const name of names) if (this.#names.get(name) === together) this.#names.delete(name);
+      this.#writes -= 1;
+      if (this.#isWaiting) this.#begin(sink);
       this.#wake();
     });
-    // Other requests have their turn, however fast the lines come.
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    const { underWayMax, togetherMax, underWayBytesMax, unreadBytesMax } = limits;
-    while (this.#underWay > underWayMax - togetherMax || this.#underWayBytes >= underWayBytesMax) await this.#woken();
-    if (sink.waitingBytes > unreadBytesMax) await this.#isRead(sink);
   }
 
   async #isRead(sink: AnswerSink): Promise<void> {
@@ -190,10 +178,28 @@ export class Import {
     });
   }
 
-  async #tellAfter(told: Promise<void>, taken: readonly Taken[], sink: AnswerSink): Promise<void> {
-    const outcomes = await Promise.all(taken.map(async ({ outcome }) => outcome));
+  /** Accepts what was read without a fault; of lines with one key the first, then the second, and so on. */
+  async #accept(together: readonly Taken[], after: Promise<void> | null): Promise<readonly Outcome[]> {
+    const outcomes: Outcome[] = together.map(({ read }) => (read instanceof ApiProblem ? read : null));
+    if (after !== null) await after;
+    for (const round of roundsOf(together)) {
+      const told = await this.#parts.accept(round.map(({ task }) => task));
+      for (const [i, { place }] of round.entries()) outcomes[place] = told[i] ?? null;
+    }
+    return outcomes;
+  }
+
+  async #tellAfter(
+    told: Promise<void>,
+    {
+      together,
+      outcomes,
+      sink,
+    }: { together: readonly Taken[]; outcomes: Promise<readonly Outcome[]>; sink: AnswerSink },
+  ): Promise<void> {
+    const known = await outcomes;
     await told;
-    this.#tell(taken, outcomes, sink);
+    this.#tell(together, known, sink);
   }
 
   #tell(taken: readonly Taken[], outcomes: readonly Outcome[], sink: AnswerSink): void {
@@ -224,6 +230,34 @@ export class Import {
     this.stop(new ApiProblem("store-unavailable", detail));
     return problem;
   }
+}
+
+interface Placed {
+  readonly place: number;
+  readonly task: TaskRequest;
+}
+
+/** No two of a round have one key; all of them nearly always make one round. */
+function roundsOf(together: readonly Taken[]): Placed[][] {
+  const rounds: Placed[][] = [];
+  const times = new Map<string, number>();
+  for (const [place, { read }] of together.entries()) {
+    if (read instanceof ApiProblem) continue;
+    const name = nameOf(read);
+    const round = name === null ? 0 : (times.get(name) ?? 0);
+    if (name !== null) times.set(name, round + 1);
+    (rounds[round] ??= []).push({ place, task: read });
+  }
+  return rounds;
+}
+
+function nameOf(read: TaskRequest | ApiProblem): string | null {
+  return read instanceof ApiProblem || read.key === null ? null : `${read.queue} ${read.key}`;
+}
+
+/** Others have their turn, however fast the lines come. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function lineProblem(fault: "too-long" | "not-utf8", { lineBytesMax }: ImportLimits): ApiProblem {

@@ -93,11 +93,13 @@ export const apiKeyBytesMax = 64 * 1024;
 export const importsMax = 16;
 /** Without a whole line for so long an import is cut off; the time that Lapse itself takes is not counted. */
 export const importLineMsMax = minuteMs;
-/** Lines of an import that are read and not yet written, and their bytes; one line more may come on top. */
-export const importUnderWayMax = 2_000;
-export const importUnderWayBytesMax = 4 * 1024 * 1024;
-/** Lines that are written together, and after which other requests have a turn. */
-export const importTogetherMax = 250;
+/** Lines of an import that are written together, as many as a flush has, and their bytes; one line more may come on top. */
+export const importTogetherMax = 500;
+export const importTogetherBytesMax = 1024 * 1024;
+/** So many times that are being written at once, while as much again is read. */
+export const importWritesMax = 2;
+/** Lines that are read before other requests have a turn: some 2 ms. */
+export const importTurnLines = 100;
 /** Each so many lines the answer says how far it is. */
 export const importProgressLines = 1_000;
 /**

@@ -13,6 +13,7 @@ import type {
   ChangeOutcome,
   ConfirmOutcome,
   TaskRef,
+  TogetherOutcome,
 } from "../intake/outcomes.ts";
 import type { CreateScheduleOutcome, ScheduleOutcome } from "../intake/schedules.ts";
 import type { RateVerdict } from "../rate-limit/rate-limiter.ts";
@@ -32,8 +33,8 @@ import type { Attempt, Task } from "../task/task.ts";
 export interface IntakePart {
   /** Joins the next group commit. */
   accept(task: TaskRequest): Promise<AcceptOutcome>;
-  /** The same for one of very many, which must leave room for others. */
-  acceptInTurn(task: TaskRequest): Promise<AcceptOutcome>;
+  /** Accepts some of very many, at most 500, no two of which may have one key, and leaves room for others. Never rejects. */
+  acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]>;
   /** One outcome a task, in order. Atomic: one transaction; where any outcome is `conflict` or `locked`, nothing was stored. */
   acceptMany(tasks: readonly TaskRequest[], options: { atomic: boolean }): Promise<AcceptOutcome[]>;
   /**

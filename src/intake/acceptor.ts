@@ -2,45 +2,34 @@
 
 import { v7 as uuidv7 } from "uuid";
 import type { Clock } from "../runtime/clock.ts";
-import { monotonicMs, sleep } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import { randomIdBytes } from "../runtime/random-bytes.ts";
 import { Turns } from "../runtime/turns.ts";
-import {
-  acceptedTask,
-  doesTombstoneHold,
-  findStanding,
-  findStored,
-  insertArrivals,
-  insertArrivalsIn,
-  replaceTask,
-} from "../store/accept.ts";
+import { acceptedTask, doesTombstoneHold, findStanding, insertArrivalsIn, replaceTask } from "../store/accept.ts";
 import type { Arrival } from "../store/arrivals.ts";
-import { type Connection, type Database, hotCallMsMax } from "../store/database.ts";
-import { isDataFault, LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
+import type { Connection, Database } from "../store/database.ts";
+import { isDataFault, LockTimeoutError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { TaskRequest } from "../task/new-task.ts";
 import { withDefaults } from "./defaults.ts";
 import { dueTime } from "./due-time.ts";
 import { Meeting, metOutcome } from "./meeting.ts";
-import type { AcceptOutcome } from "./outcomes.ts";
+import { sendArrivals } from "./send-arrivals.ts";
+import type { AcceptOutcome, TogetherOutcome } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
 
 /** Tasks a flush writes at most; beyond a few hundred rows the statement's time grows with them. */
 const flushTasksMax = 500;
-/** A flush whose answer was lost is sent again this often, so that a short break in the connection costs no caller an error. */
-const resendsMax = 3;
-const resendPauseMs = 100;
-/** A server that is silent, where each send takes its whole timeout, is not waited for again. */
-const resendMsMax = 2_000;
 /** How often a key may change hands under a single accept before the caller is told to try again. */
 const looksMax = 10;
-
-/** Single looks of imports that run side by side: half of the connections that such looks have. */
-const inTurnMax = 4;
+/** Flushes of imports that run side by side, as many as those of everybody else. */
+const flushesTogetherMax = 2;
+/** And single looks of them: half of the connections that such looks have. */
+const looksTogetherMax = 4;
+const accepted = { kind: "accepted" } as const;
 
 /** What a flush leads to for one of its tasks: stored, or in need of a look of its own (its key is taken, or locked). */
 type Flushed = "stored" | "look" | { readonly fault: unknown };
@@ -58,7 +47,8 @@ export class Acceptor {
   /** Keys that an accept waits for singly. */
   readonly #looks = new OneWaits<AcceptOutcome>((outcome) => outcome.kind === "locked");
 
-  readonly #turns = new Turns(inTurnMax);
+  readonly #flushTurns = new Turns(flushesTogetherMax);
+  readonly #lookTurns = new Turns(looksTogetherMax);
   readonly #meeting: Meeting;
 
   constructor(parts: AcceptorParts) {
@@ -72,31 +62,62 @@ export class Acceptor {
     });
   }
 
-  /** Like `accept`. One that must be looked at singly waits in line for it, so that many leave connections to others. */
-  acceptInTurn(task: TaskRequest): Promise<AcceptOutcome> {
-    return this.accept(task, (look) => this.#turns.run(look));
+  /** Accepts one task in a flush with whatever waits beside it. Resolves once it is committed. */
+  async accept(task: TaskRequest): Promise<AcceptOutcome> {
+    await this.ensureQueues([task]);
+    return this.#accept(this.#arrive(task));
   }
 
-  /** Accepts one task in a flush with whatever waits beside it. Resolves once it is committed. */
-  async accept(task: TaskRequest, inTurn = atOnce): Promise<AcceptOutcome> {
-    await this.ensureQueues([task]);
-    return this.#accept(this.#arrive(task), inTurn);
+  /**
+   * Accepts some of very many, no two of which may have one key, at most as many as a flush has. Their flushes are their own: nobody else's
+   * task waits behind them. Those that must be looked at singly wait in line for it.
+   */
+  async acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
+    try {
+      await this.ensureQueues(tasks);
+      const arrivals = tasks.map((task) => this.#arrive(task));
+      const free = arrivals.filter((arrival) => !this.#isContended(arrival));
+      const results = free.length === 0 ? [] : await this.#flushTurns.run(() => this.#flush(free));
+      const flushed = new Map(free.map((arrival, i) => [arrival, results[i]]));
+      const stored = free.filter((arrival) => flushed.get(arrival) === "stored");
+      this.#parts.signals.made(stored.map(({ id, task, dueAt }) => ({ queue: task.queue, id, at: dueAt })));
+      if (stored.length === arrivals.length) return arrivals.map(() => accepted);
+      return await Promise.all(arrivals.map((arrival) => this.#afterFlush(arrival, flushed.get(arrival))));
+    } catch (error) {
+      return tasks.map(() => ({ kind: "failed", error }));
+    }
+  }
+
+  async #afterFlush(arrival: Arrival, flushed: Flushed | undefined): Promise<TogetherOutcome> {
+    if (flushed === "stored") return accepted;
+    if (flushed !== undefined && flushed !== "look") return { kind: "failed", error: flushed.fault };
+    try {
+      const met = flushed === undefined ? null : await this.#meeting.meet(arrival);
+      const outcome = met ?? this.#signalled(await this.#lookTurns.run(() => this.#acceptSingly(arrival)));
+      return outcome.kind === "conflict" || outcome.kind === "locked" ? outcome : accepted;
+    } catch (error) {
+      return { kind: "failed", error };
+    }
   }
 
   /** Accepts many, each for itself. */
   async acceptEach(tasks: readonly TaskRequest[]): Promise<AcceptOutcome[]> {
     await this.ensureQueues(tasks);
-    return Promise.all(tasks.map((task) => this.#accept(this.#arrive(task), atOnce)));
+    return Promise.all(tasks.map((task) => this.#accept(this.#arrive(task))));
   }
 
-  async #accept(arrival: Arrival, inTurn: typeof atOnce): Promise<AcceptOutcome> {
-    // A key that somebody waits for would hold up every flush that it joins.
-    const isContended = this.#looks.has(nameOf(arrival) ?? "");
+  async #accept(arrival: Arrival): Promise<AcceptOutcome> {
+    const isContended = this.#isContended(arrival);
     const flushed = isContended ? "look" : await this.#flushes.add(arrival);
     if (flushed === "stored") return this.#signalled({ kind: "created", task: acceptedTask(arrival, "scheduled") });
     if (flushed !== "look") throw flushed.fault;
     const met = isContended ? null : await this.#meeting.meet(arrival);
-    return this.#signalled(met ?? (await inTurn(() => this.#acceptSingly(arrival))));
+    return this.#signalled(met ?? (await this.#acceptSingly(arrival)));
+  }
+
+  /** A key that somebody waits for would hold up every flush that it joins. */
+  #isContended(arrival: Arrival): boolean {
+    return this.#looks.has(nameOf(arrival) ?? "");
   }
 
   /** Accepts all or none, in one transaction; where an outcome is a conflict, nothing was stored. */
@@ -156,7 +177,7 @@ export class Acceptor {
    */
   async #flush(arrivals: readonly Arrival[]): Promise<Flushed[]> {
     try {
-      const stored = await this.#send(arrivals);
+      const stored = await sendArrivals(this.#parts, arrivals);
       failpoint("accept.committed");
       return arrivals.map((arrival) => (stored.has(arrival.id) ? "stored" : "look"));
     } catch (error) {
@@ -184,26 +205,6 @@ export class Acceptor {
   async #flushPart(arrivals: readonly Arrival[]): Promise<[string, Flushed][]> {
     const flushed = arrivals.length === 0 ? [] : await this.#flush(arrivals);
     return arrivals.map((arrival, i) => [arrival.id, flushed[i] ?? "look"]);
-  }
-
-  /**
-   * Sends a flush, again as it is where its answer was lost: its ids make that harmless. While its outcome is unknown it is never split,
-   * and a lock that it meets may be its own earlier send's.
-   */
-  async #send(arrivals: readonly Arrival[]): Promise<Set<string>> {
-    const { database, clock } = this.#parts;
-    const resendUntilMs = monotonicMs() + resendMsMax;
-    for (let resends = 0; ; resends += 1) {
-      try {
-        const stored = await insertArrivals(database, arrivals, clock.now() + hotCallMsMax);
-        return resends === 0 ? stored : await database.query((connection) => findStored(connection, arrivals));
-      } catch (error) {
-        const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);
-        if (!isUnknown) throw error;
-        if (resends >= resendsMax || monotonicMs() > resendUntilMs) throw new StoreUnavailableError(error);
-        await sleep(resendPauseMs);
-      }
-    }
   }
 
   #acceptSingly(arrival: Arrival): Promise<AcceptOutcome> {
@@ -261,10 +262,6 @@ export class Acceptor {
     }
     return outcome;
   }
-}
-
-function atOnce(look: () => Promise<AcceptOutcome>): Promise<AcceptOutcome> {
-  return look();
 }
 
 /** Two tasks of one name may not be written by one statement. */

@@ -23,6 +23,7 @@ import type {
   ChangeOutcome,
   ConfirmOutcome,
   TaskRef,
+  TogetherOutcome,
 } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
 
@@ -53,9 +54,9 @@ export class Intake {
     return this.#acceptor.accept(task);
   }
 
-  /** The same for one of very many: whether its key is taken is looked at in turn with the others. */
-  acceptInTurn(task: TaskRequest): Promise<AcceptOutcome> {
-    return this.#acceptor.acceptInTurn(task);
+  /** Accepts some of very many, at most 500, no two of which may have one key. */
+  acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
+    return this.#acceptor.acceptTogether(tasks);
   }
 
   /** Accepts many, each for itself, or with `atomic` all or none. Outcomes come in order. */

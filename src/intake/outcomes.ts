@@ -15,6 +15,17 @@ export type AcceptOutcome =
   /** A stranger's transaction held the row or the key for longer than the wait. Nothing was stored. */
   | { readonly kind: "locked" };
 
+/** Nothing was stored. */
+export type RefusedOutcome = Extract<AcceptOutcome, { readonly kind: "conflict" | "locked" }>;
+
+/** Of a task of many that are accepted together. */
+export type TogetherOutcome =
+  /** Committed: created, replaced, or it stands. */
+  | { readonly kind: "accepted" }
+  | RefusedOutcome
+  /** Thrown; where the store was unavailable nobody knows whether it is stored. */
+  | { readonly kind: "failed"; readonly error: unknown };
+
 /** Names one task: by id, or the live one (else the newest) with a key, in a queue that the caller can see. */
 export type TaskRef = TaskId | { readonly queue: string; readonly key: string };
 

@@ -62,11 +62,11 @@ test.each([
 
 test("the time that Lapse takes itself is not counted as its client's", async () => {
   const { intake } = stubParts();
-  const acceptInTurn: typeof intake.acceptInTurn = async (given) => {
+  const acceptTogether: typeof intake.acceptTogether = async (given) => {
     await pause(2 * lineMsMax);
-    return intake.acceptInTurn(given);
+    return intake.acceptTogether(given);
   };
-  const slow = await serve({ intake: { ...intake, acceptInTurn } }, { ...own, underWayMax: 2, togetherMax: 1 });
+  const slow = await serve({ intake: { ...intake, acceptTogether } }, { ...own, writesMax: 1, togetherMax: 1 });
   expect(await importAll(slow.url, task.repeat(3))).toEqual([{ accepted: 3, refused: 0, done: true }]);
   await slow.close();
 });
@@ -77,28 +77,28 @@ describe("under way", () => {
     const { intake } = stubParts();
     const asked: TaskRequest[] = [];
     const released = Promise.withResolvers<void>();
-    const acceptInTurn: typeof intake.acceptInTurn = async (given) => {
-      asked.push(given);
+    const acceptTogether: typeof intake.acceptTogether = async (given) => {
+      asked.push(...given);
       await released.promise;
-      return intake.acceptInTurn(given);
+      return intake.acceptTogether(given);
     };
-    return { held: await serve({ intake: { ...intake, acceptInTurn } }, limits), asked, release: released.resolve };
+    return { held: await serve({ intake: { ...intake, acceptTogether } }, limits), asked, release: released.resolve };
   }
   const settleMs = 300;
 
   test.each([
-    ["lines", { underWayMax: 50, togetherMax: 5 }, task, 50],
-    ["bytes", { underWayBytesMax: 20 * task.length, togetherMax: 5 }, task, 21],
-    // The one that comes on top, since a line is counted without its end.
-  ])("are so many %s at most, and the rest is not read meanwhile", async (_name, limits, line, most) => {
+    ["lines", { togetherMax: 5, writesMax: 3 }, 15],
+    // A line is counted without its end, so that four are a little less, and five are full.
+    ["bytes", { togetherBytesMax: 4 * task.length, writesMax: 3 }, 15],
+  ])("are so many %s at most", async (_name, limits, most) => {
     const { held, asked, release } = await serveHeld(limits);
     const call = openImport(held.url);
     const count = 500;
-    await call.send(line.repeat(count));
+    await call.send(task.repeat(count));
     call.end();
-    await expect.poll(() => asked.length).toBeGreaterThan(most / 2);
+    await expect.poll(() => asked.length).toBe(most);
     await pause(settleMs);
-    expect(asked.length).toBeLessThanOrEqual(most);
+    expect(asked.length).toBe(most);
     release();
     expect((await call.ended).at(-1)).toEqual({ accepted: count, refused: 0, done: true });
     await held.close();
@@ -201,9 +201,9 @@ test("in production the limits are these", () => {
   expect(importLimits).toEqual({
     lineBytesMax: 2_097_152,
     lineMsMax: 60_000,
-    underWayMax: 2_000,
-    underWayBytesMax: 4_194_304,
-    togetherMax: 250,
+    togetherMax: 500,
+    togetherBytesMax: 1_048_576,
+    writesMax: 2,
     unreadBytesMax: 4_194_304,
     unreadMsMax: 60_000,
     discardMsMax: 60_000,

@@ -133,7 +133,7 @@ export function stubParts(given: Partial<ApiParts> = {}): ApiParts {
   return {
     intake: {
       accept: async (task) => created(task),
-      acceptInTurn: async (task) => created(task),
+      acceptTogether: async (tasks) => tasks.map(() => ({ kind: "accepted" })),
       acceptMany: async (tasks) => tasks.map(created),
       acceptOnce: async (tasks, _options, render) => ({
         kind: "answered",

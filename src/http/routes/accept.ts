@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { requestFingerprint } from "../../intake/defaults.ts";
-import type { AcceptOutcome } from "../../intake/outcomes.ts";
+import type { AcceptOutcome, RefusedOutcome } from "../../intake/outcomes.ts";
 import { confinementProblem } from "../access.ts";
 import type { Answer } from "../answer.ts";
 import { exampleNewTask, exampleTask } from "../examples.ts";
@@ -80,9 +80,6 @@ function acceptAnswer(outcome: AcceptOutcome | undefined): Answer {
   if (isRefused(outcome)) return problemAnswer(refusal(outcome));
   return taskResult(outcome.kind === "created" ? 201 : 200, outcome.task);
 }
-
-/** Nothing was stored. */
-type RefusedOutcome = Extract<AcceptOutcome, { kind: "conflict" | "locked" }>;
 
 export function isRefused(outcome: AcceptOutcome): outcome is RefusedOutcome {
   return outcome.kind === "conflict" || outcome.kind === "locked";

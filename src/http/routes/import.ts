@@ -1,12 +1,13 @@
 // Owns POST /v1/tasks/import: tasks without end, one a line, answered line by line while they come.
 
 import { z } from "zod";
+import type { TogetherOutcome } from "../../intake/outcomes.ts";
 import { ApiProblem, problemOf } from "../problem.ts";
 import type { StreamAnswer } from "../answer.ts";
 import { parseJson, unstorableFaults } from "../body.ts";
 import { exampleNewTask } from "../examples.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
-import { Import, type ImportLimits, importLimits } from "../importer.ts";
+import { Import, type ImportLimits, importLimits, type Outcome } from "../importer.ts";
 import { memberText } from "../json-spans.ts";
 import { taskBytesMax, importProgressLines, importsMax, streamsRetryAfterSeconds } from "../limits.ts";
 import type { ApiParts } from "../parts.ts";
@@ -15,7 +16,7 @@ import { type Call, defineRoute, type Route } from "../route.ts";
 import { importLineAnswer } from "../schemas/answers.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
 import { readTraceparent } from "../task-input.ts";
-import { isRefused, refusal } from "./accept.ts";
+import { refusal } from "./accept.ts";
 
 type ImportRouteParts = Pick<ApiParts, "intake" | "log" | "stopping">;
 
@@ -61,10 +62,7 @@ export function importRoute(
       const started = new Import({
         body: call.lines(),
         read: (text) => readLine(text, reading),
-        accept: async (task) => {
-          const outcome = await intake.acceptInTurn(task);
-          return isRefused(outcome) ? refusal(outcome) : null;
-        },
+        accept: async (tasks) => (await intake.acceptTogether(tasks)).map(outcomeOf),
         problemOf: (error) => problemOf(error, log),
         limits,
       });
@@ -77,6 +75,11 @@ export function importRoute(
       };
     },
   });
+}
+
+function outcomeOf(outcome: TogetherOutcome): Outcome {
+  if (outcome.kind === "accepted") return null;
+  return outcome.kind === "failed" ? { thrown: outcome.error } : refusal(outcome);
 }
 
 function check({ rawHeaders }: Call, underWay: number, stopping: AbortSignal): void {
