@@ -121,11 +121,16 @@ export function mergedByDueTime(filter: TaskFilter, page: PageRequest): RawBuild
     order by ${orders.dueAt} limit ${page.limit}`;
 }
 
-/** Until when, beginning where the last page ended, some `count` tasks of all queues and states are due; null: fewer are. */
+/**
+ * Until when, beginning where the last page ended, some `count` tasks are due; null: fewer are. Mostly few queues and states hold most of
+ * them: each is read a little further than its even share, up to where the first of them ends.
+ */
 export function sliceEnd(filter: TaskFilter, page: PageRequest, count: number): RawBuilder<{ until: number | null }> {
   return sql<{ until: number | null }>`
     with q as materialized (select name from ${queuesOf(filter)} as q (name)),
-      share as materialized (select greatest(1, ${count}::int / greatest(1, count(*) * (select count(*) from ${statesOf(filter)} as s))) as rows from q)
+      share as materialized (
+        select greatest(1, ${count}::int / sqrt(greatest(1, count(*) * (select count(*) from ${statesOf(filter)} as s))))::int as rows from q
+      )
     select min(edge.due_at) as until from q
     cross join ${statesOf(filter)} as s (state)
     cross join lateral (

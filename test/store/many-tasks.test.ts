@@ -7,7 +7,7 @@ import type { TaskCursor, TaskFilter, TaskOrder } from "../../src/store/task-fil
 import { openStore } from "./store.ts";
 
 const pageMax = 500;
-/** As in src/store/listing.ts and queue-stats.ts: up to so many are sorted, and counted. */
+/** As in src/store/listing.ts and queue-stats.ts: up to so many are sorted, and up to so many of a state counted. */
 const fewMax = 10_000;
 const countedMax = 100_000;
 
@@ -39,10 +39,13 @@ describe("a page", () => {
   });
   afterAll(() => store.query("truncate lapse.tasks"));
 
+  const reach = ["default", "mail", "reports"];
   const conditions: readonly [string, TaskFilter, string][] = [
     ["a label of ten thousand", { labels: { few: "1" } }, `labels @> '{"few":"1"}'`],
     ["a label of one more", { labels: { many: "1" } }, `labels @> '{"many":"1"}'`],
     ["a label, in a queue", { labels: { many: "1" }, queue: "mail" }, `labels @> '{"many":"1"}' and queue = 'mail'`],
+    ["a label of ten thousand within reach", { labels: { few: "1" }, reach }, `labels @> '{"few":"1"}'`],
+    ["a label of one more within reach", { labels: { many: "1" }, reach }, `labels @> '{"many":"1"}'`],
     ["keys that begin alike", { keyPrefix: "many-" }, "starts_with(key, 'many-')"],
     ["a few keys that begin alike", { keyPrefix: "many-77" }, "starts_with(key, 'many-77')"],
     ["a schedule", { scheduleId: "00000000-0000-7000-8000-000000000001" }, "schedule_id is not null"],
