@@ -47,10 +47,11 @@ interface Told {
 export async function importTasks(options: ImportTasksOptions, parts: ImportTasksParts): Promise<boolean> {
   const { file, fromLine } = options;
   const { input, bytes, progress, print, complain } = parts;
-  let sentBytes = 0;
+  const sent = { bytes: 0, lines: 0 };
   const counted = new Transform({
     transform(chunk: Buffer, _encoding, done) {
-      sentBytes += chunk.length;
+      sent.bytes += chunk.length;
+      sent.lines += linesIn(chunk);
       done(null, chunk);
     },
   });
@@ -60,16 +61,18 @@ export async function importTasks(options: ImportTasksOptions, parts: ImportTask
   let counts = { accepted: 0, refused: 0 };
   let last: Told | null = null;
   try {
-    for await (const told of linesOf(answer)) {
-      if (told.done !== undefined) last = told;
-      else if (told.line !== undefined) {
+    for await (const said of linesOf(answer)) {
+      if (said.done !== undefined) last = said;
+      else if (said.line !== undefined) {
         progress.clear();
-        complain(`${file}:${told.line + fromLine - 1}: ${detailOf(told.problem)}`);
+        complain(`${file}:${said.line + fromLine - 1}: ${detailOf(said.problem)}`);
       }
-      const { accepted, refused } = told;
+      const { accepted, refused } = said;
       if (accepted === undefined || refused === undefined) continue;
       counts = { accepted, refused };
-      progress.show({ ...counts, share: bytes === null ? null : Math.min(1, sentBytes / bytes) });
+      // Of what was sent a part is on its way, or waits.
+      const told = (fromLine - 1 + accepted + refused) / Math.max(1, sent.lines);
+      progress.show({ ...counts, share: bytes === null ? null : Math.min(1, told * (sent.bytes / bytes)) });
     }
   } catch {
     // The connection broke; what was told until then is told below.
@@ -119,6 +122,12 @@ function send({ base, apiKey }: ImportTasksOptions, [input, ...through]: [Readab
       sent.destroy();
     },
   };
+}
+
+function linesIn(chunk: Buffer): number {
+  let lines = 0;
+  for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, at + 1)) lines += 1;
+  return lines;
 }
 
 /** Leaves out what comes before a line. */
