@@ -58,10 +58,14 @@ export async function findStanding(connection: Connection, arrival: Arrival): Pr
 export async function findStandingByKeys(connection: Connection, arrivals: readonly Arrival[]): Promise<TaskRow[]> {
   const keyed = [...new Map(arrivals.map(({ task }) => [`${task.queue} ${task.key}`, task])).values()];
   const [queues, keys] = [keyed.map(({ queue }) => queue), keyed.map(({ key }) => key)];
+  // One look into the index of live keys for each: joined, Postgres read the whole of it.
   const found = await sql<TaskRow>`
     select t.* from unnest(${queues}::text[], ${keys}::text[]) as want (queue, key)
-    join lapse.tasks t on t.queue = want.queue and t.key = want.key
-    where t.state in ('scheduled', 'paused', 'running', 'tombstone') and t.state <> 'tombstone'`.execute(connection);
+    cross join lateral (
+      select * from lapse.tasks
+      where queue = want.queue and key = want.key and state in ('scheduled', 'paused', 'running', 'tombstone') limit 1
+    ) t
+    where t.state <> 'tombstone'`.execute(connection);
   return found.rows;
 }
 

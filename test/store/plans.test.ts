@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { findStanding, insertArrivals } from "../../src/store/accept.ts";
+import { findStanding, findStandingByKeys, insertArrivals } from "../../src/store/accept.ts";
 import { findApiKeys } from "../../src/store/api-keys.ts";
 import { findCandidates } from "../../src/store/bulk.ts";
 import { cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
@@ -116,6 +116,15 @@ const cases: readonly Case[] = [
     mayOrder: true,
   },
   { name: "what stands in an arrival's way", send: on((c) => findStanding(c, arrival({ key: keys[0] ?? "" }))) },
+  {
+    name: "what stands in the way of many arrivals",
+    send: on((c) =>
+      findStandingByKeys(
+        c,
+        keys.map((key) => arrival({ key })),
+      ),
+    ),
+  },
   { name: "cancel by id", send: (database) => cancelTasksById(database, dueIds), mayOrder: true },
   {
     name: "cancel by key",
