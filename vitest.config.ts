@@ -18,7 +18,7 @@ export default defineConfig(({ mode }) => ({
         test: {
           name: "parts",
           // They wait for sockets and timers more than they compute.
-          maxWorkers: 2,
+          maxWorkers: 3,
           include: ["test/**/*.test.ts"],
           exclude: ["test/fault/**"],
           sequence: { groupOrder: 0 },
@@ -27,7 +27,7 @@ export default defineConfig(({ mode }) => ({
       {
         // After the others: these tests hold the service to its times, and two cores are soon busy. Most of their time is waited.
         extends: true,
-        test: { name: "fault", include: ["test/fault/**/*.test.ts"], maxWorkers: 2, sequence: { groupOrder: 1 } },
+        test: { name: "fault", include: ["test/fault/**/*.test.ts"], maxWorkers: 3, sequence: { groupOrder: 1 } },
       },
     ],
   },

@@ -10,8 +10,11 @@ import type { Tables } from "./tables.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
 
 const touched = { updated_at: sql<string>`clock_timestamp()`, version: sql<number>`version + 1` };
-/** Due now, for the clock of Postgres; in whole ms, so that the time which goes out is not before the one that counts. */
-const now = sql<string>`date_trunc('milliseconds', clock_timestamp())`;
+/**
+ * Due now, for the clock of Postgres; in whole ms, so that the time which goes out is not before the one that counts. The same wherever a
+ * statement names it.
+ */
+const now = sql<string>`date_trunc('milliseconds', statement_timestamp())`;
 
 export async function pauseTask(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
   return update(connection, { id, reach, from: ["scheduled"], set: { state: "paused", ...touched } });

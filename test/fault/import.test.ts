@@ -3,12 +3,14 @@
 // told. And a body far larger than the process's memory.
 
 import { readFileSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { Client } from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { createDatabase } from "../support/database.ts";
 import { importAll, type ImportLine, openImport } from "../support/import-client.ts";
 import { type LapseProcess, startLapse } from "../support/process.ts";
 import { startTestService } from "../support/service.ts";
+import { sized } from "../support/size.ts";
 import { startProxy } from "./proxy.ts";
 import { makeWorld, testMsMax } from "./world.ts";
 
@@ -39,7 +41,11 @@ function importEndlessly(url: string): Endless {
     call.destroy();
   });
   void (async () => {
-    for (let from = 0; !over.signal.aborted; from += piece) await call.send(linesOf(from, from + piece));
+    for (let from = 0; !over.signal.aborted; from += piece) {
+      await call.send(linesOf(from, from + piece));
+      // Where all that is sent is taken at once, nothing would be read any more.
+      await nextTurn();
+    }
   })();
   return { last: ended, told: (count) => call.next(({ accepted = 0 }) => accepted >= count) };
 }
@@ -76,7 +82,7 @@ async function startBehindProxy() {
   return { service, proxy, databaseUrl: database.url };
 }
 
-test.each(["refused", "half-open"] as const)(
+test.each(sized<readonly ("refused" | "half-open")[]>({ usual: ["refused"], long: ["refused", "half-open"] }))(
   "an import whose Postgres is %s says from which line on to go on, and going on stores each task once",
   { timeout },
   async (kind) => {

@@ -29,7 +29,7 @@ const compared = `queue, key, state, url, method, headers, payload, body, conten
 async function takeRow(id: string, isDelayed: boolean): Promise<unknown> {
   const due = isDelayed
     ? "round(extract(epoch from due_at - created_at))"
-    : "case when due_at > created_at then due_at end";
+    : "case when due_at > created_at + interval '1 second' then due_at end";
   const rows = await owner.query(`delete from lapse.tasks where id = $1 returning ${compared}, (${due})::text as due`, [
     id,
   ]);
