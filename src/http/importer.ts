@@ -1,6 +1,7 @@
 // Owns one import: its lines are taken in as they come, accepted side by side, and answered in their order.
 
 import { monotonicMs, startTimer } from "../runtime/clock.ts";
+import { keyName } from "../task/key-name.ts";
 import type { TaskRequest } from "../task/new-task.ts";
 import type { AnswerSink } from "./answer.ts";
 import type { BodyStream } from "./body-stream.ts";
@@ -252,7 +253,7 @@ function roundsOf(together: readonly Taken[]): Placed[][] {
 }
 
 function nameOf(read: TaskRequest | ApiProblem): string | null {
-  return read instanceof ApiProblem || read.key === null ? null : `${read.queue} ${read.key}`;
+  return read instanceof ApiProblem || read.key === null ? null : keyName(read);
 }
 
 /** Others have their turn, however fast the lines come. */

@@ -13,6 +13,7 @@ import type { Connection, Database } from "../store/database.ts";
 import { isDataFault, LockTimeoutError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
+import { keyName } from "../task/key-name.ts";
 import type { TaskRequest } from "../task/new-task.ts";
 import { withDefaults } from "./defaults.ts";
 import { dueTime } from "./due-time.ts";
@@ -266,7 +267,7 @@ export class Acceptor {
 
 /** Two tasks of one name may not be written by one statement. */
 function nameOf({ task }: Arrival): string | null {
-  return task.key === null ? null : `${task.queue} ${task.key}`;
+  return task.key === null ? null : keyName(task);
 }
 
 export function isRefused({ kind }: AcceptOutcome): boolean {

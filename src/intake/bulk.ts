@@ -17,6 +17,7 @@ import { isUniqueViolation } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import type { TaskRow } from "../store/task-rows.ts";
 import { leaveTombstones, makeTombstones } from "../store/tombstones.ts";
+import { keyName } from "../task/key-name.ts";
 import { liveStates, type TaskState } from "../task/task.ts";
 import type { BulkFilter, BulkOutcome, BulkRefusal } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
@@ -186,7 +187,8 @@ function outcomeOf(candidate: BulkCandidate, from: readonly TaskState[], done: T
 function newestOfEachKey(candidates: readonly BulkCandidate[]): Set<string> {
   const newest = new Map<string, string>();
   for (const { id, queue, key, state } of candidates) {
-    if (key === null || state === "failed" || state === "missed") newest.set(key === null ? id : `${queue} ${key}`, id);
+    if (key === null || state === "failed" || state === "missed")
+      newest.set(key === null ? id : keyName({ queue, key }), id);
   }
   return new Set(newest.values());
 }

@@ -11,6 +11,7 @@ import { LockTimeoutError } from "../store/errors.ts";
 import type { TaskId } from "../store/reach.ts";
 import { findRow, findRowByKey } from "../store/reads.ts";
 import { type TaskRow, toOneTask, toTask } from "../store/task-rows.ts";
+import { keyName } from "../task/key-name.ts";
 import type { Task } from "../task/task.ts";
 import type { CancelOutcome, ConfirmOutcome, TaskRef } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
@@ -64,16 +65,13 @@ export class Canceller {
     this.#byKey = new GroupCommit({
       write: async (refs) => {
         const rows = new Map(
-          (await cancelTasksByKey(database, refs, clock.now() + hotCallMsMax)).map((row) => [
-            nameOf({ queue: row.queue, key: row.key ?? "" }),
-            row,
-          ]),
+          (await cancelTasksByKey(database, refs, clock.now() + hotCallMsMax)).map((row) => [keyName(row), row]),
         );
-        return refs.map((ref) => rows.get(nameOf(ref)) ?? null);
+        return refs.map((ref) => rows.get(keyName(ref)) ?? null);
       },
       batchMax: cancelsPerWriteMax,
       writersMax,
-      conflictName: nameOf,
+      conflictName: (ref) => keyName(ref),
     });
   }
 
@@ -173,8 +171,4 @@ export class Canceller {
     if (row.attempts === 0) return toTask(row, null);
     return this.#database.query((connection) => toOneTask(connection, row));
   }
-}
-
-function nameOf({ queue, key }: KeyRef): string {
-  return `${queue} ${key}`;
 }

@@ -5,6 +5,7 @@ import { findStandingByKeys } from "../store/accept.ts";
 import type { Arrival } from "../store/arrivals.ts";
 import type { Database } from "../store/database.ts";
 import { toTasks } from "../store/task-rows.ts";
+import { keyName } from "../task/key-name.ts";
 import type { Task } from "../task/task.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
 
@@ -40,9 +41,9 @@ export class Meeting {
     return this.#database.query(async (connection) => {
       const rows = await findStandingByKeys(connection, arrivals);
       const tasks = await toTasks(connection, rows);
-      const byName = new Map(rows.map((row, i) => [`${row.queue} ${row.key}`, { row, task: tasks[i] }]));
+      const byName = new Map(rows.map((row, i) => [keyName(row), { row, task: tasks[i] }]));
       return arrivals.map((arrival) => {
-        const { row, task } = byName.get(`${arrival.task.queue} ${arrival.task.key}`) ?? {};
+        const { row, task } = byName.get(keyName(arrival.task)) ?? {};
         if (row === undefined || task === undefined) return null;
         return row.id === arrival.id ? { kind: "created", task } : metOutcome(arrival, row.request_hash, task);
       });

@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import { failpoint } from "../runtime/failpoint.ts";
+import { keyName } from "../task/key-name.ts";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task } from "../task/task.ts";
 import { type Arrival, storedOf, storing } from "./arrivals.ts";
@@ -56,7 +57,7 @@ export async function findStanding(connection: Connection, arrival: Arrival): Pr
 
 /** The live tasks that have the arrivals' keys, each once; no tombstones. */
 export async function findStandingByKeys(connection: Connection, arrivals: readonly Arrival[]): Promise<TaskRow[]> {
-  const keyed = [...new Map(arrivals.map(({ task }) => [`${task.queue} ${task.key}`, task])).values()];
+  const keyed = [...new Map(arrivals.map(({ task }) => [keyName(task), task])).values()];
   const [queues, keys] = [keyed.map(({ queue }) => queue), keyed.map(({ key }) => key)];
   // One look into the index of live keys for each: joined, Postgres read the whole of it.
   const found = await sql<TaskRow>`
