@@ -53,6 +53,17 @@ export const concurrency = 100;
 /** Callers at once, for all. */
 export const callers = 50;
 
+/** What a job of a peer holds. */
+export interface JobData {
+  readonly url: string;
+  readonly dueAt: number;
+  readonly payload: unknown;
+}
+
+export function jobDataOf(task: BenchTask): JobData {
+  return { url: task.url, dueAt: task.dueAt, payload: payloadOf(task) };
+}
+
 /** What every task carries. */
 export function payloadOf(task: BenchTask): { readonly orderId: number } {
   return { orderId: task.number };

@@ -3,11 +3,11 @@
 
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import type { Store } from "./bench-servers.ts";
 import type { Call } from "./call-receiver.ts";
+import { readAddress } from "./ready.ts";
 import { percentile } from "./statistics.ts";
 
 const connections = 50;
@@ -166,15 +166,6 @@ async function startProcess(store: Store, settings: Readonly<Record<string, stri
   child.once("exit", () => children.delete(child));
   const address = await readAddress(child);
   return { child, address, api: new Pool(address, { connections }) };
-}
-
-async function readAddress({ stdout }: ChildProcess): Promise<string> {
-  if (stdout === null) throw new Error("the service has no standard output");
-  for await (const line of createInterface(stdout)) {
-    const address = /^lapse: listening on (\S+)$/.exec(line)?.[1];
-    if (address !== undefined) return address;
-  }
-  throw new Error("the service ended before it was ready");
 }
 
 /** Calls `work` by turns of `width` until `endMs` of the monotonic clock; resolves to how many a second ended. */

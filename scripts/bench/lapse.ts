@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Contender } from "./contender.ts";
 import { openHttpProducer } from "./http-producer.ts";
+import { readAddress } from "./ready.ts";
 
 const countSql = `select count(*) filter (where state in ('scheduled', 'paused', 'running'))::int as live,
   count(*) filter (where state = 'succeeded')::int as succeeded from lapse.tasks`;
@@ -30,18 +31,13 @@ export const lapse: Contender = {
       if (!infoLine.test(line)) console.error(`lapse: ${line}`);
     });
     process.once("exit", () => service.kill("SIGKILL"));
-    for await (const line of createInterface(service.stdout)) {
-      const address = /^lapse: listening on (\S+)$/.exec(line)?.[1];
-      if (address === undefined) continue;
-      return {
-        address,
-        async stop() {
-          service.kill("SIGTERM");
-          await exited;
-        },
-      };
-    }
-    throw new Error("the service ended before it was ready");
+    return {
+      address: await readAddress(service),
+      async stop() {
+        service.kill("SIGTERM");
+        await exited;
+      },
+    };
   },
   openProducer(servers, address) {
     if (address === null) throw new Error("Lapse is reached over HTTP");

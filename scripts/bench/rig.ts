@@ -1,13 +1,13 @@
 // Owns what the benchmarks run on: the service as users start it, a receiver, and the figures' form.
 
-import { type ChildProcess, fork, spawn } from "node:child_process";
+import { fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import { makeDataFolder } from "./data-folder.ts";
+import { readAddress } from "./ready.ts";
 import type { Arrivals } from "./receiver.ts";
 
 export interface Rig {
@@ -46,15 +46,6 @@ export async function startRig(settings: Readonly<Record<string, string>> = {}):
       await rm(dataDir, { recursive: true, force: true });
     },
   };
-}
-
-async function readAddress(service: ChildProcess): Promise<string> {
-  if (service.stdout === null) throw new Error("the service has no standard output");
-  for await (const line of createInterface(service.stdout)) {
-    const address = /^lapse: listening on (\S+)$/.exec(line)?.[1];
-    if (address !== undefined) return address;
-  }
-  throw new Error("the service ended before it was ready");
 }
 
 async function collect(receiverUrl: string, count: number, timeoutMs: number): Promise<Omit<Arrivals, "repeats">> {

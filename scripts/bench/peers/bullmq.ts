@@ -2,21 +2,16 @@
 
 import type pg from "pg";
 import { openCaller } from "../caller.ts";
-import { type BenchTask, type Contender, concurrency, payloadOf, type Servers } from "../contender.ts";
+import { type BenchTask, type Contender, concurrency, jobDataOf, type JobData, type Servers } from "../contender.ts";
 import { openPool } from "../pg-pool.ts";
 import { loadPeer } from "./load-peer.ts";
 
-interface Data {
-  readonly url: string;
-  readonly dueAt: number;
-  readonly payload: unknown;
-}
 interface Job {
   readonly id: string;
-  readonly data: Data;
+  readonly data: JobData;
 }
 interface Queue {
-  add(name: string, data: Data, options: object): Promise<Job>;
+  add(name: string, data: JobData, options: object): Promise<Job>;
   addBulk(jobs: readonly object[]): Promise<readonly Job[]>;
   remove(id: string): Promise<number>;
   getJobCounts(...states: string[]): Promise<Readonly<Record<string, number>>>;
@@ -66,10 +61,10 @@ async function onPostgres({ databaseUrl }: Servers): Promise<Store> {
   return { connection: pool, backend: [createPostgresBackend], close: () => pool.end() };
 }
 
-function jobOf(task: BenchTask): { name: string; data: Data; opts: { delay: number } } {
+function jobOf(task: BenchTask): { name: string; data: JobData; opts: { delay: number } } {
   return {
     name: "call",
-    data: { url: task.url, dueAt: task.dueAt, payload: payloadOf(task) },
+    data: jobDataOf(task),
     opts: { delay: Math.max(task.dueAt - Date.now(), 0) },
   };
 }

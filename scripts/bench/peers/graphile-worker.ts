@@ -1,20 +1,15 @@
 // Owns graphile-worker as the benchmark runs it. It deletes a job that is done, so it keeps no outcomes.
 
 import { openCaller } from "../caller.ts";
-import { type BenchTask, type Contender, concurrency, payloadOf } from "../contender.ts";
+import { type Contender, concurrency, jobDataOf, type JobData } from "../contender.ts";
 import { openPool } from "../pg-pool.ts";
 import { loadPeer } from "./load-peer.ts";
 
-interface Data {
-  readonly url: string;
-  readonly dueAt: number;
-  readonly payload: unknown;
-}
 interface Job {
   readonly id: string;
 }
 interface Utils {
-  addJob(identifier: string, payload: Data, spec: object): Promise<Job>;
+  addJob(identifier: string, payload: JobData, spec: object): Promise<Job>;
   addJobs(specs: readonly object[]): Promise<readonly Job[]>;
   completeJobs(ids: readonly string[]): Promise<readonly Job[]>;
   migrate(): Promise<void>;
@@ -45,10 +40,6 @@ async function quietLogger(): Promise<unknown> {
   });
 }
 
-function dataOf(task: BenchTask): Data {
-  return { url: task.url, dueAt: task.dueAt, payload: payloadOf(task) };
-}
-
 export const graphileWorker: Contender = {
   async startWorker({ databaseUrl }) {
     const { run } = await loadPeer<Package>("graphile-worker");
@@ -57,7 +48,7 @@ export const graphileWorker: Contender = {
     const runner = await run({
       preset: { worker: { ...workerOptions, connectionString: databaseUrl, logger } },
       taskList: {
-        [identifier]: async (data: Data, { job }: { job: Job }) => caller.call({ id: job.id, ...data }),
+        [identifier]: async (data: JobData, { job }: { job: Job }) => caller.call({ id: job.id, ...data }),
       },
       noHandleSignals: true,
     });
@@ -76,10 +67,10 @@ export const graphileWorker: Contender = {
     await utils.migrate();
     return {
       async add(task) {
-        await utils.addJob(identifier, dataOf(task), { runAt: new Date(task.dueAt) });
+        await utils.addJob(identifier, jobDataOf(task), { runAt: new Date(task.dueAt) });
       },
       async addMany(tasks) {
-        const specs = tasks.map((task) => ({ identifier, payload: dataOf(task), runAt: new Date(task.dueAt) }));
+        const specs = tasks.map((task) => ({ identifier, payload: jobDataOf(task), runAt: new Date(task.dueAt) }));
         return (await utils.addJobs(specs)).map(({ id }) => id);
       },
       async cancel(id) {

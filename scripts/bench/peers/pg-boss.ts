@@ -1,25 +1,20 @@
 // Owns pg-boss as the benchmark runs it.
 
 import { openCaller } from "../caller.ts";
-import { type BenchTask, type Contender, payloadOf, type Servers } from "../contender.ts";
+import { type Contender, jobDataOf, type JobData, type Servers } from "../contender.ts";
 import { openPool } from "../pg-pool.ts";
 import { loadPeer } from "./load-peer.ts";
 
-interface Data {
-  readonly url: string;
-  readonly dueAt: number;
-  readonly payload: unknown;
-}
 interface Job {
   readonly id: string;
-  readonly data: Data;
+  readonly data: JobData;
 }
 interface Boss {
   on(event: "error", listener: (error: Error) => void): void;
   start(): Promise<unknown>;
   stop(options: object): Promise<void>;
   createQueue(name: string): Promise<void>;
-  send(name: string, data: Data, options: object): Promise<string | null>;
+  send(name: string, data: JobData, options: object): Promise<string | null>;
   insert(name: string, jobs: readonly object[], options: object): Promise<readonly string[] | null>;
   cancel(name: string, id: string): Promise<object>;
   work(name: string, options: object, handler: (jobs: readonly Job[]) => Promise<unknown>): Promise<string>;
@@ -50,10 +45,6 @@ async function open({ databaseUrl }: Servers, options: object): Promise<Boss> {
   return boss;
 }
 
-function dataOf(task: BenchTask): Data {
-  return { url: task.url, dueAt: task.dueAt, payload: payloadOf(task) };
-}
-
 export const pgBoss: Contender = {
   async startWorker(servers) {
     const boss = await open(servers, { max: 10 });
@@ -80,11 +71,11 @@ export const pgBoss: Contender = {
     const pool = openPool(servers.databaseUrl, 1);
     return {
       async add(task) {
-        const id = await boss.send(queue, dataOf(task), { startAfter: new Date(task.dueAt) });
+        const id = await boss.send(queue, jobDataOf(task), { startAfter: new Date(task.dueAt) });
         if (id === null) throw new Error("pg-boss did not take a job");
       },
       async addMany(tasks) {
-        const jobs = tasks.map((task) => ({ data: dataOf(task), startAfter: new Date(task.dueAt) }));
+        const jobs = tasks.map((task) => ({ data: jobDataOf(task), startAfter: new Date(task.dueAt) }));
         const ids = await boss.insert(queue, jobs, { returnId: true });
         if (ids?.length !== tasks.length) throw new Error(`pg-boss took ${ids?.length} of ${tasks.length} jobs`);
         return ids;
