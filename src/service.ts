@@ -21,6 +21,7 @@ import { RateLimiter } from "./rate-limit/rate-limiter.ts";
 import { Clock, sleep } from "./runtime/clock.ts";
 import type { Log } from "./runtime/log.ts";
 import { Metrics } from "./runtime/metrics.ts";
+import { Turns } from "./runtime/turns.ts";
 import { Producer } from "./schedule/producer.ts";
 import { type OpenIndex, openIndex, type Wakes } from "./open-index.ts";
 import { type Servers, startServers } from "./servers.ts";
@@ -46,6 +47,8 @@ const confirmKeyBytes = 32;
 const [httpPort, postgresPort, redisPort] = [80, 5432, 6379];
 /** For what is under way beside the calls: with Postgres silent, a round of removals would take far longer. */
 const endMsMax = 10_000;
+/** One of a hundred million tasks goes on for a minute or two: the others wait, without a connection. */
+const auditsTogetherMax = 1;
 const exitCodes = { drained: 0, outcomesUnwritten: 1 } as const;
 
 export interface Service {
@@ -197,6 +200,7 @@ interface ApiSources extends Pick<ApiParts, CallParts> {
 
 function apiParts({ config, database, scripts, secrets, confirmTokens, guard, ...parts }: ApiSources): ApiParts {
   const reader = new TaskReader(database);
+  const audits = new Turns(auditsTogetherMax);
   const { rateLimit: perSecond } = config;
   const now = (): number => parts.clock.now();
   return {
@@ -207,7 +211,7 @@ function apiParts({ config, database, scripts, secrets, confirmTokens, guard, ..
       attempts: (task) => reader.attempts(task),
       list: (filter, page) => listTasks(database, filter, page),
     },
-    audit: () => readAudit(database),
+    audit: () => audits.run(() => readAudit(database)),
     signingSecrets: async () => secrets.texts,
     confirmToken: confirmTokens,
     checkUrl: (url) => guard.checkUrl(url),

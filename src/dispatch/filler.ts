@@ -7,13 +7,13 @@ import type { Clock } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { Database } from "../store/database.ts";
 import { type DuePosition, readWindow } from "../store/due.ts";
+import { leastId } from "../store/task-rows.ts";
 
 const pageRowsMax = 2_000;
 /** A queue is filled further once its mark is this much short of the horizon. */
 const stepMs = 30_000;
 /** The last part of what was filled is read again, for rows committed behind the reader's back. */
 const overlapMs = 60_000;
-const leastId = "00000000-0000-0000-0000-000000000000";
 
 export class Filler {
   readonly #database: Database;

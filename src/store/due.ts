@@ -4,7 +4,7 @@
 
 import { sql } from "kysely";
 import { bind, type Connection, type Database } from "./database.ts";
-import { instant } from "./task-rows.ts";
+import { instant, leastId } from "./task-rows.ts";
 
 export interface DueRow {
   readonly queue: string;
@@ -90,7 +90,7 @@ export async function readDueSoon(
       select ${soonColumns} from lapse.tasks t
       where t.queue = q.name and t.state = 'scheduled'
         and t.next_attempt_at <= statement_timestamp() + ${aheadMs} * interval '1 millisecond'
-        and (t.next_attempt_at, t.id) > (coalesce(seen.next_attempt_at, ${from}), coalesce(seen.id, '00000000-0000-0000-0000-000000000000'))
+        and (t.next_attempt_at, t.id) > (coalesce(seen.next_attempt_at, ${from}), coalesce(seen.id, ${leastId}::uuid))
       order by t.next_attempt_at, t.id
       limit ${limit}
     ) due

@@ -4,7 +4,7 @@ import { type RawBuilder, sql } from "kysely";
 import { concurrencyDefault, type Queue, type QueueChanges, type QueueDefaults } from "../task/queue.ts";
 import type { Connection } from "./database.ts";
 import type { Reach } from "./reach.ts";
-import { instant, type TaskRow } from "./task-rows.ts";
+import { instant, leastId, type TaskRow } from "./task-rows.ts";
 
 interface QueueRow {
   readonly name: string;
@@ -103,7 +103,7 @@ export async function readWaiting(
   const found = await sql<WaitingPosition>`
     select due_at as "dueAt", id from lapse.tasks
     where queue = ${queue} and state = ${state} and created_at <= ${instant(createdUntil)}
-      and (due_at, id) > (${from}::timestamptz, ${after?.id ?? "00000000-0000-0000-0000-000000000000"}::uuid)
+      and (due_at, id) > (${from}::timestamptz, ${after?.id ?? leastId}::uuid)
     order by due_at, id limit ${limit}`.execute(connection);
   return found.rows;
 }

@@ -111,6 +111,9 @@ export function bodyColumns(body: TaskBody): {
   };
 }
 
+/** Comes before every id: where a keyset begins at a time. */
+export const leastId = "00000000-0000-0000-0000-000000000000";
+
 /** An instant as a statement takes it. */
 export function instant(ms: number): string {
   return new Date(ms).toISOString();
