@@ -24,11 +24,18 @@ export interface Counts {
   readonly succeeded: number | null;
 }
 
+/** A bulk call as its caller holds it ready: what it says is written before its clock starts, and its answer is read once it has stopped. */
+export interface PreparedCall {
+  /** Resolves once the tasks are accepted. */
+  send(): Promise<void>;
+  /** The tasks' ids, in order, of a call that was sent. Throws unless all were accepted. */
+  readIds(): readonly string[];
+}
+
 /** What callers do, in a process of its own. Each call rejects unless the work was accepted. */
 export interface Producer {
   add(task: BenchTask): Promise<void>;
-  /** Resolves to the tasks' ids, in order. */
-  addMany(tasks: readonly BenchTask[]): Promise<readonly string[]>;
+  prepareMany(tasks: readonly BenchTask[]): PreparedCall;
   /** Rejects unless the task was cancelled. */
   cancel(id: string): Promise<void>;
   counts(): Promise<Counts>;
@@ -67,4 +74,18 @@ export function jobDataOf(task: BenchTask): JobData {
 /** What every task carries. */
 export function payloadOf(task: BenchTask): { readonly orderId: number } {
   return { orderId: task.number };
+}
+
+/** A peer's bulk call, which answers the ids itself. */
+export function preparedCall(count: number, call: () => Promise<readonly string[] | null>): PreparedCall {
+  let ids: readonly string[] | null = null;
+  return {
+    async send() {
+      ids = await call();
+    },
+    readIds() {
+      if (ids?.length !== count) throw new Error(`${ids?.length} of ${count} tasks were accepted`);
+      return ids;
+    },
+  };
 }

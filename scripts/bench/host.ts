@@ -31,6 +31,8 @@ if (role === "worker") {
       load = new LoadGenerator(producer, url);
     },
     accept: async (options: Parameters<LoadGenerator["accept"]>[0]) => opened().accept(options),
+    prepare: async (options: Parameters<LoadGenerator["prepare"]>[0]) => opened().prepare(options),
+    sendPrepared: async () => opened().sendPrepared(),
     fill: async (options: Parameters<LoadGenerator["fill"]>[0]) => opened().fill(options),
     spread: async (options: Parameters<LoadGenerator["spread"]>[0]) => opened().spread(options),
     cancelAll: async () => opened().cancelAll(),

@@ -19,19 +19,26 @@ export function openHttpProducer(servers: Servers, address: string, countSql: st
       const body = { url, dueAt, key: `order-${number}:payment-timeout`, payload: payloadOf(task) };
       expect(await api.send("POST", "/v1/tasks", JSON.stringify(body)), 201);
     },
-    async addMany(tasks) {
-      const body = {
+    prepareMany(tasks) {
+      const json = JSON.stringify({
         tasks: tasks.map((task) => ({
           url: task.url,
           dueAt: new Date(task.dueAt).toISOString(),
           payload: payloadOf(task),
         })),
+      });
+      let text = "";
+      return {
+        async send() {
+          text = expect(await api.send("POST", "/v1/tasks/batch", json), 200).text;
+        },
+        readIds() {
+          const { items } = JSON.parse(text) as BatchAnswer;
+          if (items.length !== tasks.length || items.some(({ status }) => status !== 201))
+            throw new Error(`POST /v1/tasks/batch: not all of ${tasks.length} tasks were accepted`);
+          return items.map(({ task }) => task.id);
+        },
       };
-      const answer = expect(await api.send("POST", "/v1/tasks/batch", JSON.stringify(body)), 200);
-      const { items } = JSON.parse(answer.text) as BatchAnswer;
-      if (items.length !== tasks.length || items.some(({ status }) => status !== 201))
-        throw new Error(`POST /v1/tasks/batch: not all of ${tasks.length} tasks were accepted`);
-      return items.map(({ task }) => task.id);
     },
     async cancel(id) {
       expect(await api.send("DELETE", `/v1/tasks/${id}`), 200);

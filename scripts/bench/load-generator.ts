@@ -1,7 +1,7 @@
 // Owns the load: what callers do, the same for each contender.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type BenchTask, callers, type Producer } from "./contender.ts";
+import { type BenchTask, callers, type PreparedCall, type Producer } from "./contender.ts";
 
 export interface Work {
   readonly count: number;
@@ -12,12 +12,21 @@ const farMs = 30 * 86_400_000;
 /** Callers of the bulk way at once, each with so many tasks a call. */
 const bulkCallers = 4;
 const bulkTasks = 1_000;
+/** Tasks held ready at once: of a million the calls and their answers would fill the memory. */
+const preparedMax = 50_000;
 const pollMs = 10;
+
+/** So many tasks, due at one instant; null: in a month. */
+interface Filling {
+  readonly count: number;
+  readonly dueAt: number | null;
+}
 
 export class LoadGenerator {
   readonly #producer: Producer;
   readonly #url: string;
   #numbers = 0;
+  #prepared: PreparedCall[] = [];
   /** What `fill` made last. */
   #filled: readonly string[] = [];
 
@@ -41,26 +50,43 @@ export class LoadGenerator {
     return { count, elapsedMs: performance.now() - startedMs };
   }
 
-  /** Adds so many tasks by the bulk way, due at one instant, or in a month. */
-  async fill({ count, dueAt }: { readonly count: number; readonly dueAt: number | null }): Promise<Work> {
-    const startedMs = performance.now();
+  /** Holds the bulk calls ready that add so many tasks, due at one instant, or in a month. */
+  prepare({ count, dueAt }: Filling): void {
     const due = dueAt ?? Date.now() + farMs;
-    const ids: string[][] = [];
+    this.#prepared = [];
+    for (let left = count; left > 0; left -= bulkTasks) {
+      const tasks = Array.from({ length: Math.min(bulkTasks, left) }, () => this.#task(due));
+      this.#prepared.push(this.#producer.prepareMany(tasks));
+    }
+  }
+
+  /** Makes them, each caller one after another. */
+  async sendPrepared(): Promise<Work> {
+    const calls = this.#prepared;
+    const startedMs = performance.now();
     let next = 0;
     await Promise.all(
       Array.from({ length: bulkCallers }, async () => {
-        while (next * bulkTasks < count) {
-          const batch = next;
-          next += 1;
-          const length = Math.min(bulkTasks, count - batch * bulkTasks);
-          ids[batch] = [...(await this.#producer.addMany(Array.from({ length }, () => this.#task(due))))];
-        }
+        for (let call = calls[next++]; call !== undefined; call = calls[next++]) await call.send();
       }),
     );
     const elapsedMs = performance.now() - startedMs;
-    this.#filled = ids.flat();
-    if (new Set(this.#filled).size !== count)
-      throw new Error(`${new Set(this.#filled).size} of ${count} ids are there`);
+    this.#filled = calls.flatMap((call) => call.readIds());
+    this.#prepared = [];
+    return { count: new Set(this.#filled).size, elapsedMs };
+  }
+
+  /** Adds so many tasks by the bulk way; those that are due at an instant all before it. */
+  async fill({ count, dueAt }: Filling): Promise<Work> {
+    let ids: readonly string[] = [];
+    let elapsedMs = 0;
+    while (ids.length < count) {
+      this.prepare({ count: Math.min(count - ids.length, preparedMax), dueAt });
+      elapsedMs += (await this.sendPrepared()).elapsedMs;
+      ids = ids.concat(this.#filled);
+    }
+    this.#filled = ids;
+    if (new Set(ids).size !== count) throw new Error(`${new Set(ids).size} of ${count} ids are there`);
     if (dueAt !== null && Date.now() > dueAt)
       throw new Error(`the ${count} tasks were due before all were accepted: it took ${Math.round(elapsedMs)} ms`);
     return { count, elapsedMs };

@@ -64,11 +64,15 @@ export class Session {
   }
 
   /** Calls the producer's load generator. */
-  load<Method extends "accept" | "fill" | "spread" | "recorded">(
+  load<Method extends "accept" | "prepare" | "fill" | "spread" | "recorded">(
     method: Method,
     options: Parameters<LoadGenerator[Method]>[0],
-  ): ReturnType<LoadGenerator[Method]> {
-    return this.#producer.call(method, options) as ReturnType<LoadGenerator[Method]>;
+  ): Promise<Awaited<ReturnType<LoadGenerator[Method]>>> {
+    return this.#producer.call(method, options);
+  }
+
+  sendPrepared(): ReturnType<LoadGenerator["sendPrepared"]> {
+    return this.#producer.call("sendPrepared");
   }
 
   cancelAll(): ReturnType<LoadGenerator["cancelAll"]> {

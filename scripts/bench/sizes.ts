@@ -5,6 +5,7 @@ export interface Sizes {
   readonly warmUpTasks: number;
   readonly acceptWarmMs: number;
   readonly acceptMs: number;
+  readonly bulkWarmTasks: number;
   readonly bulkTasks: number;
   readonly drainTasks: number;
   readonly cancelTasks: number;
@@ -21,6 +22,7 @@ export const fullSizes: Sizes = {
   warmUpTasks: 2_000,
   acceptWarmMs: 500,
   acceptMs: 4_000,
+  bulkWarmTasks: 10_000,
   bulkTasks: 50_000,
   drainTasks: 20_000,
   cancelTasks: 10_000,
@@ -36,6 +38,7 @@ export const quickSizes: Sizes = {
   warmUpTasks: 500,
   acceptWarmMs: 300,
   acceptMs: 1_000,
+  bulkWarmTasks: 2_000,
   bulkTasks: 5_000,
   drainTasks: 2_000,
   cancelTasks: 2_000,

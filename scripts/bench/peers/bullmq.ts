@@ -2,7 +2,15 @@
 
 import type pg from "pg";
 import { openCaller } from "../caller.ts";
-import { type BenchTask, type Contender, concurrency, jobDataOf, type JobData, type Servers } from "../contender.ts";
+import {
+  type BenchTask,
+  type Contender,
+  concurrency,
+  jobDataOf,
+  type JobData,
+  preparedCall,
+  type Servers,
+} from "../contender.ts";
 import { openPool } from "../pg-pool.ts";
 import { loadPeer } from "./load-peer.ts";
 
@@ -103,7 +111,10 @@ function bullmq(openStore: (servers: Servers) => Promise<Store>): Contender {
           const { name, data, opts } = jobOf(task);
           await queue.add(name, data, opts);
         },
-        addMany: async (tasks) => (await queue.addBulk(tasks.map(jobOf))).map(({ id }) => id),
+        prepareMany(tasks) {
+          const jobs = tasks.map(jobOf);
+          return preparedCall(tasks.length, async () => (await queue.addBulk(jobs)).map(({ id }) => id));
+        },
         async cancel(id) {
           if ((await queue.remove(id)) !== 1) throw new Error(`BullMQ did not remove job ${id}`);
         },

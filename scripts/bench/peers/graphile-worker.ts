@@ -1,7 +1,7 @@
 // Owns graphile-worker as the benchmark runs it. It deletes a job that is done, so it keeps no outcomes.
 
 import { openCaller } from "../caller.ts";
-import { type Contender, concurrency, jobDataOf, type JobData } from "../contender.ts";
+import { type Contender, concurrency, jobDataOf, type JobData, preparedCall } from "../contender.ts";
 import { openPool } from "../pg-pool.ts";
 import { loadPeer } from "./load-peer.ts";
 
@@ -69,9 +69,9 @@ export const graphileWorker: Contender = {
       async add(task) {
         await utils.addJob(identifier, jobDataOf(task), { runAt: new Date(task.dueAt) });
       },
-      async addMany(tasks) {
+      prepareMany(tasks) {
         const specs = tasks.map((task) => ({ identifier, payload: jobDataOf(task), runAt: new Date(task.dueAt) }));
-        return (await utils.addJobs(specs)).map(({ id }) => id);
+        return preparedCall(tasks.length, async () => (await utils.addJobs(specs)).map(({ id }) => id));
       },
       async cancel(id) {
         if ((await utils.completeJobs([id])).length !== 1) throw new Error(`graphile-worker did not remove job ${id}`);

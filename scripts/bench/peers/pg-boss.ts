@@ -1,7 +1,7 @@
 // Owns pg-boss as the benchmark runs it.
 
 import { openCaller } from "../caller.ts";
-import { type Contender, jobDataOf, type JobData, type Servers } from "../contender.ts";
+import { type Contender, jobDataOf, type JobData, preparedCall, type Servers } from "../contender.ts";
 import { openPool } from "../pg-pool.ts";
 import { loadPeer } from "./load-peer.ts";
 
@@ -74,11 +74,9 @@ export const pgBoss: Contender = {
         const id = await boss.send(queue, jobDataOf(task), { startAfter: new Date(task.dueAt) });
         if (id === null) throw new Error("pg-boss did not take a job");
       },
-      async addMany(tasks) {
+      prepareMany(tasks) {
         const jobs = tasks.map((task) => ({ data: jobDataOf(task), startAfter: new Date(task.dueAt) }));
-        const ids = await boss.insert(queue, jobs, { returnId: true });
-        if (ids?.length !== tasks.length) throw new Error(`pg-boss took ${ids?.length} of ${tasks.length} jobs`);
-        return ids;
+        return preparedCall(tasks.length, () => boss.insert(queue, jobs, { returnId: true }));
       },
       async cancel(id) {
         await boss.cancel(queue, id);
