@@ -77,13 +77,11 @@ export class Maintenance {
   async #prune(): Promise<number> {
     const { database, retentionMs } = this.#parts;
     const startedMs = monotonicMs();
-    const isDeep = this.#deepPrunes.isDue(startedMs);
-    const from = isDeep ? null : this.#prunedUntil;
-    const pruned = await pruneEnded(database, uuidv7(), { retentionMs, limit: prunedMax, from });
-    const endedMs = monotonicMs();
-    if (isDeep) this.#deepPrunes.taken(startedMs, endedMs);
+    const pruned = await this.#deepPrunes.look((isWhole) =>
+      pruneEnded(database, uuidv7(), { retentionMs, limit: prunedMax, from: isWhole ? null : this.#prunedUntil }),
+    );
     this.#prunedUntil = pruned.lastEndedAt ?? this.#prunedUntil;
-    return pruned.count < prunedMax ? pruneMs : endedMs - startedMs;
+    return pruned.count < prunedMax ? pruneMs : monotonicMs() - startedMs;
   }
 
   /** Goes on at once while there is a full batch to remove. */

@@ -2,8 +2,7 @@
 
 import type { DueIndex } from "../due-index/due-index.ts";
 import { failpoint } from "../runtime/failpoint.ts";
-import { monotonicMs } from "../runtime/clock.ts";
-import { DeepLooks } from "../runtime/deep-looks.ts";
+import { DeepLooks, latestMs } from "../runtime/deep-looks.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
@@ -17,8 +16,6 @@ import type { Lease } from "./lease.ts";
 /** How far ahead rows are entered that the index may not know; what was committed this long before its time is on time. */
 const aheadMs = 3_000;
 const rowsPerQueueMax = 2_000;
-/** How far back a look goes that does not go back to the beginning: what fell due longer ago was seen ten times. */
-const backMs = 10_000;
 
 export interface HealerParts {
   readonly database: Database;
@@ -52,18 +49,18 @@ export class Healer {
   async healDue(): Promise<void> {
     const { database, index, onDue, onSoon, metrics, fullQueues, isInFlight } = this.#parts;
     await database.query(adoptNewQueues);
-    const startedMs = monotonicMs();
-    const isDeep = this.#deepLooks.isDue(startedMs);
-    const rows = await database.query((connection) =>
-      readDueSoon(connection, {
-        aheadMs,
-        backMs: isDeep ? null : backMs,
-        limit: rowsPerQueueMax,
-        except: fullQueues(),
-        after: [...this.#positions.values()],
-      }),
+    const rows = await this.#deepLooks.look((isWhole) =>
+      database.query((connection) =>
+        readDueSoon(connection, {
+          aheadMs,
+          // What fell due longer ago was seen ten times.
+          backMs: isWhole ? null : latestMs,
+          limit: rowsPerQueueMax,
+          except: fullQueues(),
+          after: [...this.#positions.values()],
+        }),
+      ),
     );
-    if (isDeep) this.#deepLooks.taken(startedMs, monotonicMs());
     failpoint("heal.read");
     const byQueue = Map.groupBy(rows, (row) => row.queue);
     this.#positions = nextPositions(byQueue);

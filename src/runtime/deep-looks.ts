@@ -3,6 +3,10 @@
 // The rows that a queue of work has left behind stand in its index until vacuum has passed, and vacuum cannot pass while anybody's snapshot
 // is older (a report, a dump): each look from the index's beginning goes through all of them.
 
+import { monotonicMs } from "./clock.ts";
+
+/** How far back a look at what falls due goes that does not go back to the beginning. */
+export const latestMs = 10_000;
 /** A whole look that takes less is taken each time. */
 const dearMs = 250;
 /** After a dear one there is a rest so many times as long. */
@@ -10,15 +14,23 @@ const restPerCost = 10;
 const restMsMax = 30_000;
 
 export class DeepLooks {
+  readonly #nowMs: () => number;
   #nextMs = Number.NEGATIVE_INFINITY;
 
-  isDue(nowMs: number): boolean {
-    return nowMs >= this.#nextMs;
+  constructor(nowMs = monotonicMs) {
+    this.#nowMs = nowMs;
   }
 
-  /** A whole look began and ended at these times of the monotonic clock. */
-  taken(startedMs: number, endedMs: number): void {
-    const costMs = endedMs - startedMs;
-    this.#nextMs = endedMs + (costMs < dearMs ? 0 : Math.min(restMsMax, restPerCost * costMs));
+  /** Takes a look, a whole one unless the last such was dear. One that fails says nothing of what it costs. */
+  async look<T>(take: (isWhole: boolean) => Promise<T>): Promise<T> {
+    const startedMs = this.#nowMs();
+    const isWhole = startedMs >= this.#nextMs;
+    const found = await take(isWhole);
+    if (isWhole) {
+      const endedMs = this.#nowMs();
+      const costMs = endedMs - startedMs;
+      this.#nextMs = endedMs + (costMs < dearMs ? 0 : Math.min(restMsMax, restPerCost * costMs));
+    }
+    return found;
   }
 }
