@@ -40,7 +40,7 @@ export interface OpenIndex {
 
 /** Opens the due index: Redis where there is one, with Postgres in its stead; else Postgres alone. */
 export async function openIndex({ servers, database, log, metrics, wakes }: IndexParts): Promise<OpenIndex> {
-  const postgres = new PostgresIndex({ readDue: (queue, limit) => readDue(database, queue, limit) });
+  const postgres = new PostgresIndex({ readDue: (queue, request) => readDue(database, queue, request) });
   if (servers.redisUrls === null) {
     return { index: postgres, redisIndex: null, scripts: null, closeIndex: () => undefined };
   }

@@ -3,6 +3,7 @@
 import type { DueIndex } from "../due-index/due-index.ts";
 import type { SwitchingIndex } from "../due-index/switching-index.ts";
 import { type Clock, monotonicMs, sleep } from "../runtime/clock.ts";
+import { DeepLooks, latestMs } from "../runtime/deep-looks.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { RunLoop } from "../runtime/run-loop.ts";
@@ -69,6 +70,7 @@ export class Dispatcher {
   /** Apart from the rounds: filling anew may take long, and healing must not wait for it. */
   readonly #fills: RunLoop;
   readonly #headPolls: RunLoop;
+  readonly #headLooks = new DeepLooks();
   #lease: Lease;
   #isStopping = false;
   readonly #room: Room;
@@ -248,7 +250,10 @@ export class Dispatcher {
 
   async #pollHeads(): Promise<number> {
     if (this.#parts.redisIndex?.isRedisUp) return roundMs;
-    const heads = await readHeads(this.#parts.database, null);
+    const { database, clock } = this.#parts;
+    const heads = await this.#headLooks.look((isWhole) =>
+      readHeads(database, { queues: null, since: isWhole ? null : clock.now() - latestMs }),
+    );
     for (const [queue, at] of heads) this.hint(queue, at);
     return headPollMs;
   }

@@ -27,6 +27,7 @@ export class SwitchingIndex implements DueIndex {
   }
 
   async put(entries: readonly DueEntry[]): Promise<void> {
+    await this.#parts.postgres.put(entries);
     await this.#onRedis((redis) => redis.put(entries));
   }
 
@@ -43,6 +44,7 @@ export class SwitchingIndex implements DueIndex {
   }
 
   async move(entries: readonly DueEntry[]): Promise<void> {
+    await this.#parts.postgres.move(entries);
     if (this.#isRedisUp) await this.#onRedis((redis) => redis.move(entries));
   }
 
@@ -53,6 +55,7 @@ export class SwitchingIndex implements DueIndex {
   /** Also where Redis is not known to answer: whoever counts on it must not miss this. */
   async reset(queue: string): Promise<void> {
     this.distrust(queue);
+    await this.#parts.postgres.reset(queue);
     await this.#onRedis((redis) => redis.reset(queue));
   }
 

@@ -21,46 +21,64 @@ export interface DuePosition {
   readonly id: string;
 }
 
+/** A place among a queue's tasks in due order; null for the id: before all that are due then. */
+interface DuePlace {
+  readonly at: number;
+  readonly id: string | null;
+}
+
 /**
- * The ids due now, oldest first. A row held by a transaction of somebody else is passed over, so that many of them cannot stand before
+ * The ids due now from a place on, oldest first. A row held by a transaction of somebody else is passed over, so that many of them cannot stand before
  * the others. The locks end with the statement; the claim decides.
  */
 const takeDue = {
   name: "take_due",
-  text: `select id from lapse.tasks
+  text: `select id, next_attempt_at from lapse.tasks
     where queue = $1 and state = 'scheduled' and next_attempt_at <= statement_timestamp()
+      and (next_attempt_at, id) > ($3::timestamptz, $4::uuid)
       and not exists (select from lapse.queues where name = $1 and paused)
     order by next_attempt_at, id
     limit $2
     for update skip locked`,
 };
 
-/** When the next task of each queue is due, of those named or of all. */
+/** When the next task of each queue is due, of those named or of all; none that was due before `$2`. */
 const readHeadTimes = {
   name: "read_head_times",
   text: `select q.name as queue, head.next_attempt_at
     from (select name from lapse.queues where not paused and ($1::text[] is null or name = any($1::text[]))) as q
     cross join lateral (
-      select next_attempt_at from lapse.tasks where queue = q.name and state = 'scheduled' order by next_attempt_at, id limit 1
+      select next_attempt_at from lapse.tasks where queue = q.name and state = 'scheduled' and next_attempt_at >= $2::timestamptz
+      order by next_attempt_at, id limit 1
     ) head`,
 };
 
-/** Takes from Postgres what a lane may claim now, and says when its next task is due. */
+/** Takes from Postgres what a lane may claim now, from a place on or the beginning, and says when its next task is due. */
 export async function readDue(
   database: Database,
   queue: string,
-  limit: number,
-): Promise<{ ids: string[]; nextAt: number | null }> {
-  const taken = await database.run(bind(takeDue, [queue, limit]));
+  { limit, from }: { limit: number; from: DuePlace | null },
+): Promise<{ ids: string[]; last: DuePlace | null; nextAt: number | null }> {
+  const since = sinceTime(from?.at ?? null);
+  const taken = await database.run(bind(takeDue, [queue, limit, since, from?.id ?? leastId]));
   const ids = taken.map((row) => String(row["id"]));
-  if (ids.length >= limit) return { ids, nextAt: null };
-  const heads = await readHeads(database, [queue]);
-  return { ids, nextAt: heads.get(queue) ?? null };
+  const last = { at: Number(taken.at(-1)?.["next_attempt_at"]), id: ids.at(-1) ?? null };
+  if (ids.length >= limit) return { ids, last, nextAt: null };
+  const heads = await readHeads(database, { queues: [queue], since: from?.at ?? null });
+  return { ids, last, nextAt: heads.get(queue) ?? null };
 }
 
-export async function readHeads(database: Database, queues: readonly string[] | null): Promise<Map<string, number>> {
-  const heads = await database.run(bind(readHeadTimes, [queues]));
+/** `since` null: however long ago they were due. */
+export async function readHeads(
+  database: Database,
+  { queues, since }: { queues: readonly string[] | null; since: number | null },
+): Promise<Map<string, number>> {
+  const heads = await database.run(bind(readHeadTimes, [queues, sinceTime(since)]));
   return new Map(heads.map((row) => [String(row["queue"]), Number(row["next_attempt_at"])]));
+}
+
+function sinceTime(at: number | null): string {
+  return at === null ? "-infinity" : instant(at);
 }
 
 const soonColumns = sql`t.queue, t.id, t.next_attempt_at as "nextAttemptAt", t.next_attempt_at <= clock_timestamp() as "isDue"`;

@@ -73,14 +73,15 @@ function on(work: (connection: Connection) => Promise<unknown>): Case["send"] {
   return (database) => database.query(work);
 }
 
+const whole = { limit: batch, from: null };
 /** Each in the form in which it is sent; those selected by order both where a batch is due and where nothing is. */
 const cases: readonly Case[] = [
   { name: "claim", send: (database) => claim(database, owner, dueIds), mayOrder: true },
   { name: "what stands where a claim won nothing", send: on((c) => readStanding(c, dueIds)) },
   { name: "a dispatcher's own tasks", send: on((c) => readOwned(c, owner)) },
-  { name: "take from Postgres", send: (database) => readDue(database, "default", batch) },
-  { name: "take from Postgres, with nothing due", send: (database) => readDue(database, quietQueue, batch) },
-  { name: "heads of all queues", send: (database) => readHeads(database, null) },
+  { name: "take from Postgres", send: (database) => readDue(database, "default", whole) },
+  { name: "take from Postgres, with nothing due", send: (database) => readDue(database, quietQueue, whole) },
+  { name: "heads of all queues", send: (database) => readHeads(database, { queues: null, since: null }) },
   { name: "due soon", send: on((c) => readDueSoon(c, soon([]))), rowsMax: 2 * batch * queueCount },
   {
     name: "due soon, from where the last page ended",
