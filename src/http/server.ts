@@ -32,12 +32,12 @@ export const serverLimits: ServerLimits = {
 const headerBytesMax = 16_384;
 /** Longer than the usual 60 s of load balancers, so that it is not this side which closes a connection that is being reused. */
 const keepAliveTimeoutMs = 65_000;
-/** Answers under way at a stop have this long. */
-const closeMsMax = 5_000;
+/** Answers under way at a stop have this long: more than Postgres has for a statement, so that an import can say where it stopped. */
+const closeMsMax = 8_000;
 
 export interface HttpServer {
   readonly url: string;
-  /** Takes no new connection; resolves once those that stand are done, or after 5 s. */
+  /** Takes no new connection; resolves once those that stand are done, or after 8 s. */
   close(): Promise<void>;
 }
 

@@ -51,6 +51,7 @@ export class Acceptor {
   readonly #flushTurns = new Turns(flushesTogetherMax);
   readonly #lookTurns = new Turns(looksTogetherMax);
   readonly #meeting: Meeting;
+  readonly #together = new Set<Promise<unknown>>();
 
   constructor(parts: AcceptorParts) {
     this.#parts = parts;
@@ -73,7 +74,13 @@ export class Acceptor {
    * Accepts some of very many, no two of which may have one key, at most as many as a flush has. Their flushes are their own: nobody else's
    * task waits behind them. Those that must be looked at singly wait in line for it.
    */
-  async acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
+  acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
+    const underWay = this.#acceptTogether(tasks).finally(() => this.#together.delete(underWay));
+    this.#together.add(underWay);
+    return underWay;
+  }
+
+  async #acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
     try {
       await this.ensureQueues(tasks);
       const arrivals = tasks.map((task) => this.#arrive(task));
@@ -160,8 +167,10 @@ export class Acceptor {
     for (const outcome of outcomes) this.#signalled(outcome);
   }
 
-  drained(): Promise<void> {
-    return this.#flushes.drained();
+  /** Resolves when nothing is being written, of imports neither. */
+  async drained(): Promise<void> {
+    while (this.#together.size > 0) await Promise.all(this.#together);
+    await this.#flushes.drained();
   }
 
   #arrive(request: TaskRequest): Arrival {

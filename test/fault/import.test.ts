@@ -131,6 +131,35 @@ test("an import that a drain ends says where, and has stored just what it told",
   expectEachOnce(await keysIn(databaseUrl), accepted);
 });
 
+test("an import that a drain finds in the midst of a flush has it stored and told", { timeout }, async () => {
+  const { start, databaseUrl } = await makeWorld();
+  const draining = await start("api");
+  const stranger = new Client({ connectionString: databaseUrl });
+  await stranger.connect();
+  onTestFinished(() => stranger.end());
+  await stranger.query("begin");
+  const held = piece + piece / 2;
+  await stranger.query(
+    `insert into lapse.tasks (id, url, queue, key, state, due_at, next_attempt_at, created_at, updated_at)
+     values (gen_random_uuid(), 'http://127.0.0.1:9/', 'default', $1, 'scheduled', now(), now(), now(), now())`,
+    [`order-${held}`],
+  );
+  const { last, told } = importEndlessly(draining.url);
+  await told(piece);
+  draining.kill("SIGTERM");
+  await expect.poll(() => fetch(`${draining.url}/healthz`).catch(() => null), { timeout: 10_000 }).toBeNull();
+  await stranger.query("rollback");
+  const { accepted = 0, refused = 0, line = 0, problem } = (await last) ?? {};
+  expect(problem).toMatchObject({ type: "urn:lapse:problem:stopping" });
+  expect(line).toBe(accepted + refused + 1);
+  expect(await draining.exited).toEqual({ code: 0, signal: null });
+  const keys = await keysIn(databaseUrl);
+  expect(keys.size).toBe(accepted);
+  // On a slow machine the lock is held longer than a line waits for it.
+  const missing = Array.from({ length: line - 1 }, (_, i) => i).filter((i) => !keys.has(i));
+  expect(missing).toEqual(refused === 0 ? [] : [held]);
+});
+
 test("an import whose process is killed has no last line, and the same lines again store each task once", {
   timeout,
 }, async () => {
