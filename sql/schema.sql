@@ -899,8 +899,9 @@ CREATE OR REPLACE FUNCTION lapse.request_hash(task tasks, on_conflict text, due 
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-  select translate(encode(sha256(convert_to('[[' || concat_ws(',',
-      to_json(task.queue), coalesce(to_json(task.key)::text, 'null'), to_json(on_conflict), to_json(task.url), to_json(task.method),
+  select case when task.key is not null then
+    translate(encode(sha256(convert_to('[[' || concat_ws(',',
+      to_json(task.queue), to_json(task.key), to_json(on_conflict), to_json(task.url), to_json(task.method),
       task.timeout_ms, coalesce(task.misfire_grace_ms::text, 'null'), to_json(task.delivery), coalesce(task.max_reschedules::text, 'null'))
     || '],' || due || ',' || case
       when task.payload is not null then format('["payload",%s]', to_json(task.payload))
@@ -910,6 +911,7 @@ AS $function$
       task.retry ->> 'maxDelayMs', task.retry ->> 'factor', task.retry ->> 'jitter')
     || '],' || lapse.sorted_entries(task.headers) || ',' || lapse.sorted_entries(task.labels) || ']', 'UTF8')), 'base64'),
     E'+/=\n', '-_')
+  end
 $function$;
 
 CREATE OR REPLACE FUNCTION lapse.schedule_task(url text DEFAULT NULL::text, due_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, on_conflict text DEFAULT 'reject'::text, method text DEFAULT 'POST'::text, headers jsonb DEFAULT '{}'::jsonb, payload jsonb DEFAULT NULL::jsonb, payload_text text DEFAULT NULL::text, body text DEFAULT NULL::text, content_type text DEFAULT NULL::text, timeout interval DEFAULT NULL::interval, retry jsonb DEFAULT NULL::jsonb, misfire_grace interval DEFAULT NULL::interval, delivery text DEFAULT 'at-least-once'::text, max_reschedules integer DEFAULT NULL::integer, labels jsonb DEFAULT '{}'::jsonb)

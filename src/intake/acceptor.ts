@@ -88,7 +88,7 @@ export class Acceptor {
       const results = free.length === 0 ? [] : await this.#flushTurns.run(() => this.#flush(free));
       const flushed = new Map(free.map((arrival, i) => [arrival, results[i]]));
       const stored = free.filter((arrival) => flushed.get(arrival) === "stored");
-      this.#parts.signals.made(stored.map(({ id, task, dueAt }) => ({ queue: task.queue, id, at: dueAt })));
+      this.#parts.signals.made(stored.map(entryOf));
       if (stored.length === arrivals.length) return arrivals.map(() => accepted);
       return await Promise.all(arrivals.map((arrival) => this.#afterFlush(arrival, flushed.get(arrival))));
     } catch (error) {
@@ -111,16 +111,30 @@ export class Acceptor {
   /** Accepts many, each for itself. */
   async acceptEach(tasks: readonly TaskRequest[]): Promise<AcceptOutcome[]> {
     await this.ensureQueues(tasks);
-    return Promise.all(tasks.map((task) => this.#accept(this.#arrive(task))));
+    const arrivals = tasks.map((task) => this.#arrive(task));
+    if (arrivals.some((arrival) => this.#isContended(arrival)))
+      return Promise.all(arrivals.map((arrival) => this.#accept(arrival)));
+    const flushed = await this.#flushes.addAll(arrivals);
+    // Nearly always. A promise for each of a thousand tasks took a seventh of the time.
+    if (flushed.every((one) => one === "stored")) return this.#created(arrivals);
+    return Promise.all(arrivals.map((arrival, i) => this.#outcomeOf(arrival, flushed[i])));
   }
 
   async #accept(arrival: Arrival): Promise<AcceptOutcome> {
-    const isContended = this.#isContended(arrival);
-    const flushed = isContended ? "look" : await this.#flushes.add(arrival);
+    if (this.#isContended(arrival)) return this.#signalled(await this.#acceptSingly(arrival));
+    return this.#outcomeOf(arrival, await this.#flushes.add(arrival));
+  }
+
+  /** Of one that went into a flush. */
+  async #outcomeOf(arrival: Arrival, flushed: Flushed | undefined): Promise<AcceptOutcome> {
     if (flushed === "stored") return this.#signalled({ kind: "created", task: acceptedTask(arrival, "scheduled") });
-    if (flushed !== "look") throw flushed.fault;
-    const met = isContended ? null : await this.#meeting.meet(arrival);
-    return this.#signalled(met ?? (await this.#acceptSingly(arrival)));
+    if (flushed !== undefined && flushed !== "look") throw flushed.fault;
+    return this.#signalled((await this.#meeting.meet(arrival)) ?? (await this.#acceptSingly(arrival)));
+  }
+
+  #created(arrivals: readonly Arrival[]): AcceptOutcome[] {
+    this.#parts.signals.made(arrivals.map(entryOf));
+    return arrivals.map((arrival) => ({ kind: "created", task: acceptedTask(arrival, "scheduled") }));
   }
 
   /** A key that somebody waits for would hold up every flush that it joins. */
@@ -272,6 +286,11 @@ export class Acceptor {
     }
     return outcome;
   }
+}
+
+/** What the index is told of a stored one. */
+function entryOf({ id, task, dueAt }: Arrival): { queue: string; id: string; at: number } {
+  return { queue: task.queue, id, at: dueAt };
 }
 
 /** Two tasks of one name may not be written by one statement. */

@@ -6,8 +6,18 @@ import { builtInDefaults, type QueueDefaults } from "../task/queue.ts";
 
 /** The whole task. A field that the queue has a default for takes it as a whole: a `retry` given in part is filled up by Lapse's own. */
 export function withDefaults(request: TaskRequest, defaults: QueueDefaults): NewTask {
+  const task = filledUp(request, defaults);
+  return { ...task, requestHash: task.key === null ? null : requestHash(task) };
+}
+
+/** Tells requests apart as they were made: the same one has the same while its queue's defaults change. */
+export function requestFingerprint(request: TaskRequest): string {
+  return requestHash(filledUp(request, {}));
+}
+
+function filledUp(request: TaskRequest, defaults: QueueDefaults): Omit<NewTask, "requestHash"> {
   const { misfireGraceMs } = request;
-  const task = {
+  return {
     ...request,
     timeoutMs: request.timeoutMs ?? defaults.timeoutMs ?? builtInDefaults.timeoutMs,
     retry: request.retry ?? defaults.retry ?? builtInDefaults.retry,
@@ -15,12 +25,6 @@ export function withDefaults(request: TaskRequest, defaults: QueueDefaults): New
     misfireGraceMs:
       misfireGraceMs === undefined ? (defaults.misfireGraceMs ?? builtInDefaults.misfireGraceMs) : misfireGraceMs,
   };
-  return { ...task, requestHash: requestHash(task) };
-}
-
-/** Tells requests apart as they were made: the same one has the same while its queue's defaults change. */
-export function requestFingerprint(request: TaskRequest): string {
-  return withDefaults(request, {}).requestHash;
 }
 
 /**

@@ -1,7 +1,7 @@
 // Owns sending new tasks to Postgres until it is known what became of them.
 
 import { type Clock, monotonicMs, sleep } from "../runtime/clock.ts";
-import { findStored, insertArrivals } from "../store/accept.ts";
+import { findStored, insertArrivals, insertNewArrivals } from "../store/accept.ts";
 import type { Arrival } from "../store/arrivals.ts";
 import { type Database, hotCallMsMax } from "../store/database.ts";
 import { LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
@@ -23,7 +23,8 @@ export async function sendArrivals(
   const resendUntilMs = monotonicMs() + resendMsMax;
   for (let resends = 0; ; resends += 1) {
     try {
-      const stored = await insertArrivals(database, arrivals, clock.now() + hotCallMsMax);
+      const insert = resends === 0 ? insertNewArrivals : insertArrivals;
+      const stored = await insert(database, arrivals, clock.now() + hotCallMsMax);
       return resends === 0 ? stored : await database.query((connection) => findStored(connection, arrivals));
     } catch (error) {
       const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);

@@ -3,12 +3,19 @@
 
 import { startTimer, type Timer } from "./clock.ts";
 
+/** Whoever added items, and is told of each. */
+interface Adder<Outcome> {
+  readonly resolve: (outcome: Outcome, place: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 interface Waiting<Item, Outcome> {
   readonly item: Item;
   /** Kept: an item is asked for it once, though many batches may pass it over. */
   readonly name: string | null;
-  readonly resolve: (outcome: Outcome) => void;
-  readonly reject: (error: unknown) => void;
+  readonly adder: Adder<Outcome>;
+  /** Among the items that were added together. */
+  readonly place: number;
 }
 
 export interface GroupCommitOptions<Item, Outcome> {
@@ -43,11 +50,31 @@ export class GroupCommit<Item, Outcome> {
 
   /** Resolves to the item's outcome once it is written. */
   add(item: Item): Promise<Outcome> {
-    const name = this.#options.conflictName?.(item) ?? null;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, name, resolve, reject });
+      this.#push(item, { resolve, reject }, 0);
       this.#schedule();
     });
+  }
+
+  /** The same for many, with one promise for all. They may be written apart; rejects with the first failure. */
+  addAll(items: readonly Item[]): Promise<Outcome[]> {
+    if (items.length === 0) return Promise.resolve([]);
+    return new Promise((resolveAll, reject) => {
+      const outcomes: Outcome[] = [];
+      let left = items.length;
+      const resolve = (outcome: Outcome, place: number): void => {
+        outcomes[place] = outcome;
+        left -= 1;
+        if (left === 0) resolveAll(outcomes);
+      };
+      const adder = { resolve, reject };
+      for (const [place, item] of items.entries()) this.#push(item, adder, place);
+      this.#schedule();
+    });
+  }
+
+  #push(item: Item, adder: Adder<Outcome>, place: number): void {
+    this.#waiting.push({ item, name: this.#options.conflictName?.(item) ?? null, adder, place });
   }
 
   /** Resolves when nothing waits and nothing is being written. */
@@ -107,9 +134,9 @@ export class GroupCommit<Item, Outcome> {
     this.#schedule();
     try {
       const outcomes = await this.#options.write(batch.map((waiting) => waiting.item));
-      for (const [i, waiting] of batch.entries()) waiting.resolve(outcomes[i] as Outcome);
+      for (const [i, waiting] of batch.entries()) waiting.adder.resolve(outcomes[i] as Outcome, waiting.place);
     } catch (error) {
-      for (const waiting of batch) waiting.reject(error);
+      for (const waiting of batch) waiting.adder.reject(error);
     } finally {
       this.#writers -= 1;
       this.#release(batch);

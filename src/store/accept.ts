@@ -5,7 +5,7 @@ import { failpoint } from "../runtime/failpoint.ts";
 import { keyName } from "../task/key-name.ts";
 import type { NewTask } from "../task/new-task.ts";
 import type { Task } from "../task/task.ts";
-import { type Arrival, storedOf, storing } from "./arrivals.ts";
+import { type Arrival, bindStoring, storedOf } from "./arrivals.ts";
 import { type Connection, type Database, execute } from "./database.ts";
 import { bodyColumns, instant, type TaskRow } from "./task-rows.ts";
 
@@ -18,7 +18,24 @@ export async function insertArrivals(
   arrivals: readonly Arrival[],
   notAfter: number,
 ): Promise<Set<string>> {
-  const statement = storing(arrivals, { state: "scheduled", notAfter: instant(notAfter) });
+  return insertSending(database, arrivals, { notAfter, isFirstSend: false });
+}
+
+/** The same for arrivals that were never sent before. */
+export async function insertNewArrivals(
+  database: Database,
+  arrivals: readonly Arrival[],
+  notAfter: number,
+): Promise<Set<string>> {
+  return insertSending(database, arrivals, { notAfter, isFirstSend: true });
+}
+
+async function insertSending(
+  database: Database,
+  arrivals: readonly Arrival[],
+  { notAfter, isFirstSend }: { readonly notAfter: number; readonly isFirstSend: boolean },
+): Promise<Set<string>> {
+  const statement = bindStoring(arrivals, { state: "scheduled", notAfter: instant(notAfter), isFirstSend });
   return storedOf(await database.run(statement, "accept.sent"), arrivals);
 }
 
@@ -36,7 +53,10 @@ export async function insertArrivalsIn(
   state: "scheduled" | "cancelled",
 ): Promise<Set<string>> {
   if (arrivals.length === 0) return new Set();
-  const stored = storedOf(await execute(trx, storing(arrivals, { state, notAfter: null })), arrivals);
+  const stored = storedOf(
+    await execute(trx, bindStoring(arrivals, { state, notAfter: null, isFirstSend: false })),
+    arrivals,
+  );
   failpoint("accept.inserted");
   return stored;
 }

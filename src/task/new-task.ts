@@ -24,8 +24,11 @@ export type TaskRequest = Placed &
   Omit<TaskDefinition, DefaultedField> & { readonly [Field in DefaultedField]?: TaskDefinition[Field] | undefined };
 
 export interface NewTask extends TaskDefinition, Placed {
-  /** SHA-256 (base64url) of the request's fields after defaults, `delay` as given: "the very same request" has the same. */
-  readonly requestHash: string;
+  /**
+   * SHA-256 (base64url) of the request's fields after defaults, `delay` as given: "the very same request" has the same. Null without a key:
+   * nothing then asks for it.
+   */
+  readonly requestHash: string | null;
 }
 
 /** The fields that a PATCH may change; one left out stays. */

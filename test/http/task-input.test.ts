@@ -127,8 +127,14 @@ describe("the hash", () => {
     expect(task({ ...base, ...fields }).requestHash).not.toBe(task(base).requestHash);
   });
 
+  test("is none without a key, which alone asks for it", () => {
+    expect(task({ ...base, key: null }).requestHash).toBeNull();
+  });
+
   test("differs with the payload's spelling", () => {
-    const hashes = ["1.1", "1.10"].map((price) => accepted(`{"url":"${url}","payload":${price}}`).requestHash);
+    const hashes = ["1.1", "1.10"].map(
+      (price) => accepted(`{"url":"${url}","key":"k","payload":${price}}`).requestHash,
+    );
     expect(new Set(hashes).size).toBe(2);
   });
 });

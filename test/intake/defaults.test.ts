@@ -7,7 +7,7 @@ import type { TaskRequest } from "../../src/task/new-task.ts";
 
 const request: TaskRequest = {
   queue: "default",
-  key: null,
+  key: "order-1042",
   onConflict: "reject",
   due: { kind: "delay", delayMs: 0 },
   url: "https://shop.example/hooks",
@@ -42,4 +42,10 @@ test("a request that spells its queue's defaults out is the very same", () => {
 
 test("its fingerprint, which an Idempotency-Key is held to, stays when the queue's defaults change", () => {
   expect(requestFingerprint(request)).toBe(withDefaults(request, {}).requestHash);
+});
+
+test("a request without a key has a fingerprint, and no hash", () => {
+  const keyless = { ...request, key: null };
+  expect(requestFingerprint(keyless)).toMatch(/^[\w-]{43}$/);
+  expect(withDefaults(keyless, {}).requestHash).toBeNull();
 });

@@ -138,6 +138,37 @@ describe("a batch", () => {
   });
 });
 
+describe("items added together", () => {
+  test("get their outcomes in order, though they are written apart and among others", async () => {
+    const { commits, writes, batches } = setUp({ batchMax: 2, conflictName: (item) => item });
+    const first = commits.add("a");
+    const all = commits.addAll("bacb".split(""));
+    const last = commits.add("d");
+    for (let written = 0; written < 3; written += 1) {
+      await turns();
+      writes[written]?.finish();
+    }
+    expect([await first, ...(await all), await last]).toEqual(["A", "B", "A", "C", "B", "D"]);
+    expect(batches()).toEqual(["ab", "ac", "bd"]);
+  });
+
+  test("fail as soon as one of them does, and the others are written", async () => {
+    const { commits, writes, batches } = setUp({ batchMax: 2 });
+    const all = commits.addAll("abc".split(""));
+    await turns();
+    writes[0]?.fail(new Error("the server is away"));
+    await expect(all).rejects.toThrow("away");
+    await turns();
+    expect(batches()).toEqual(["ab", "c"]);
+    writes[1]?.finish();
+    await commits.drained();
+  });
+
+  test("may be none", async () => {
+    expect(await setUp().commits.addAll([])).toEqual([]);
+  });
+});
+
 describe("items of one name", () => {
   test("never share a batch, and do not hold up the others", async () => {
     const { commits, writes, batches } = setUp({ conflictName: (item) => item });

@@ -2,6 +2,8 @@
 
 import { afterAll, expect, test } from "vitest";
 import { insertArrivals } from "../../src/store/accept.ts";
+import type { Arrival } from "../../src/store/arrivals.ts";
+import type { NewTask } from "../../src/task/new-task.ts";
 import { arrival, newTask, openStore } from "./store.ts";
 
 const store = await openStore();
@@ -32,3 +34,48 @@ test("a flush gives each task its own headers, labels and retry", async () => {
   await insertArrivals(store.database, arrivals, later);
   expect(await Promise.all(arrivals.map(({ id }) => store.read(id)))).toMatchObject(own);
 });
+
+test("a flush gives each task its own value of every column, and none where it has none", async () => {
+  const { retry } = newTask({});
+  const full: Partial<NewTask> = {
+    queue: "q",
+    key: "k",
+    url: "https://shop.example/other",
+    method: "PUT",
+    headers: { a: "1" },
+    body: { kind: "raw", text: '{NULL,"\\"}', contentType: "text/plain" },
+    timeoutMs: 1_000,
+    retry: { ...retry, factor: 2 },
+    misfireGraceMs: 60_000,
+    delivery: "at-most-once",
+    maxReschedules: 3,
+    labels: { b: "2" },
+    traceparent: "00-a-b-01",
+    requestHash: "other",
+  };
+  const bare: Partial<NewTask> = { body: { kind: "payload", json: "NULL" } };
+  const alone = await readStored([arrival(full)]);
+  const aloneBare = await readStored([arrival(bare)]);
+  expect(await readStored([arrival({ ...full, key: "l" }), arrival(bare)])).toEqual([
+    { ...alone[0], key: "l" },
+    aloneBare[0],
+  ]);
+});
+
+/** Stores them with one flush; the rows, without what differs from time to time. */
+async function readStored(arrivals: readonly Arrival[]): Promise<object[]> {
+  await insertArrivals(store.database, arrivals, later);
+  const rows = await Promise.all(arrivals.map(({ id }) => store.read(id)));
+  for (const [i, row] of rows.entries()) {
+    const { createdAt, dueAt } = arrivals[i] ?? {};
+    expect(row).toMatchObject({ created_at: createdAt, due_at: dueAt, next_attempt_at: dueAt, updated_at: createdAt });
+  }
+  return rows.map((row) => ({
+    ...row,
+    id: null,
+    created_at: null,
+    due_at: null,
+    next_attempt_at: null,
+    updated_at: null,
+  }));
+}

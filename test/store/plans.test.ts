@@ -2,13 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { findStanding, findStandingByKeys, insertArrivals } from "../../src/store/accept.ts";
+import { findStanding, findStandingByKeys, insertArrivals, insertNewArrivals } from "../../src/store/accept.ts";
 import { findApiKeys } from "../../src/store/api-keys.ts";
 import { findCandidates } from "../../src/store/bulk.ts";
 import { cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
 import { coalesceMissed, countHeld, holdOverdue } from "../../src/store/catch-up.ts";
 import { claim, readOwned, readStanding } from "../../src/store/claims.ts";
-import type { Connection } from "../../src/store/database.ts";
+import type { Connection, Database } from "../../src/store/database.ts";
 import { readDue, readDueSoon, readHeads, readWindow } from "../../src/store/due.ts";
 import { countDispatchers, countDue, readMeanDuration, readUpcoming } from "../../src/store/forecast.ts";
 import { declareDead, takeOver } from "../../src/store/owners.ts";
@@ -111,11 +111,12 @@ const cases: readonly Case[] = [
     send: (database) => settleAttempts(database, retries()),
     mayOrder: true,
   },
-  {
-    name: "accept",
-    send: (database) => insertArrivals(database, arrivals(), inAnHour()),
+  ...([insertArrivals, insertNewArrivals] as const).map((insert) => ({
+    name: `accept by ${insert.name}`,
+    send: (database: Database) =>
+      insert(database, arrivals(insert === insertArrivals ? "keyed" : "keyless"), inAnHour()),
     mayOrder: true,
-  },
+  })),
   { name: "what stands in an arrival's way", send: on((c) => findStanding(c, arrival({ key: keys[0] ?? "" }))) },
   {
     name: "what stands in the way of many arrivals",
@@ -295,6 +296,5 @@ function retries(): ReturnType<typeof settlingOf>[] {
   return inFlight.map((task) => settlingOf(task, owner, { next: { kind: "retry", nextAttemptAt: inAnHour() } }));
 }
 
-function arrivals(): ReturnType<typeof arrival>[] {
-  return Array.from({ length: batch }, (_, i) => arrival({ key: `new-${i}` }));
-}
+const arrivals = (key: "keyed" | "keyless"): ReturnType<typeof arrival>[] =>
+  Array.from({ length: batch }, (_, i) => arrival({ key: key === "keyed" ? `new-${i}` : null }));

@@ -105,7 +105,7 @@ export class Explainer {
       run: async (statement: Recorded) => {
         sent.push(statement);
         // An accept says which it stored, or none left out.
-        return statement.name === "accept_tasks" ? [{ ids: null }] : [];
+        return statement.name.startsWith("accept_") ? [{ ids: null }] : [];
       },
       runTogether: async (statements: readonly Recorded[]) => {
         sent.push(...statements);
