@@ -346,7 +346,7 @@ CREATE INDEX tasks_finished ON lapse.tasks USING btree (finished_at, id) WHERE (
 CREATE INDEX tasks_held ON lapse.tasks USING btree (id) WHERE held;
 CREATE INDEX tasks_instances ON lapse.tasks USING btree (schedule_id) WHERE ((schedule_id IS NOT NULL) AND (attempts > 0) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text, 'running'::text])));
 CREATE INDEX tasks_labels ON lapse.tasks USING gin (labels jsonb_path_ops) WHERE (labels <> '{}'::jsonb);
-CREATE INDEX tasks_list ON lapse.tasks USING btree (queue, state, due_at, id);
+CREATE INDEX tasks_list ON lapse.tasks USING btree (queue, state, due_at, id) WHERE (queue IS NOT NULL);
 CREATE UNIQUE INDEX tasks_live_key ON lapse.tasks USING btree (queue, key) WHERE ((key IS NOT NULL) AND (state = ANY (ARRAY['scheduled'::text, 'paused'::text, 'running'::text, 'tombstone'::text])));
 CREATE UNIQUE INDEX tasks_occurrence ON lapse.tasks USING btree (schedule_id, occurrence_at) WHERE ((occurrence_at IS NOT NULL) AND (state <> 'cancelled'::text));
 CREATE INDEX tasks_running ON lapse.tasks USING btree (owner, queue, id) WHERE (state = 'running'::text);

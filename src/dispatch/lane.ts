@@ -25,8 +25,8 @@ const barrenSleepMs = 1;
 /** A head that is due and was not taken is a row held by a transaction of somebody else: it is looked at again after this. */
 const lockedLookMs = 50;
 /**
- * A lane with more due than slots waits this long from take to take, unless half of them are free: a claim of 50 costs Postgres 30 µs of
- * CPU a task, one of 25 costs 44. With few slots there is nothing to gain.
+ * A lane with more due than slots waits this long from take to take, unless half of them are free: the fewer takes and claims, the less each
+ * task costs. With few slots there is nothing to gain.
  */
 const companyMs = 3;
 const companySlotsMin = 20;

@@ -117,7 +117,9 @@ async function countStates(trx: Connection, together: number): Promise<Map<strin
 
 const listColumns = sql`(queue, state, due_at, id)`;
 const listValues = ({ queue, state, at, id }: ListPlace) => sql`(${queue}, ${state}, ${at}::timestamptz, ${id}::uuid)`;
-const isAfter = (place: ListPlace | null) => (place === null ? sql`true` : sql`${listColumns} > ${listValues(place)}`);
+/** Says of the queue that it is there, which the index of listings wants to hear (sql/0008_list_index.sql). */
+const isAfter = (place: ListPlace | null) =>
+  place === null ? sql`queue >= ''` : sql`queue >= ${place.queue} and ${listColumns} > ${listValues(place)}`;
 
 /** The place so many tasks after another, or after the beginning; null where there are fewer. */
 async function readListPlace(trx: Connection, after: ListPlace | null, count: number): Promise<ListPlace | null> {

@@ -4,8 +4,9 @@ import { type Selectable, sql } from "kysely";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { TaskState } from "../task/task.ts";
-import { bind, type Connection, type Database } from "./database.ts";
+import { bind, type Connection, type Database, type Statement } from "./database.ts";
 import { isDataFault } from "./errors.ts";
+import { isAmong, unseen } from "./kept-plan.ts";
 import type { TaskTable } from "./tables.ts";
 import { toTerms } from "./task-rows.ts";
 import { plantTombstones } from "./tombstones.ts";
@@ -24,14 +25,20 @@ export const misfiredColumn = `attempts = attempts_at_due and misfire_grace_ms i
         and extract(epoch from clock_timestamp() - greatest('epoch', due_at)) * 1000 > misfire_grace_ms`;
 
 /**
- * Which tasks a claim looks at: those of `ids` that are due now, by the clock of Postgres, for an owner that is not dead. The first attempt
- * of an occurrence begins only where it was judged, in this transaction (occurrence-claims.ts): `judged` is the parameter that says so.
+ * Which tasks a claim looks at: those of `ids` that are due now, by the clock of Postgres, for an owner that is not dead. A row that a
+ * transaction of somebody else holds is skipped. The first attempt of an occurrence begins only where it was judged, in this transaction
+ * (occurrence-claims.ts): `judged` is the parameter that says so.
  */
-export const dueRows = (judged: `$${number}`): string => `select id, ${misfiredColumn} as misfired, next_attempt_at
-      from lapse.tasks
-      where id = any($1::uuid[]) and state = 'scheduled' and next_attempt_at <= clock_timestamp()
-        and (occurrence_at is null or attempts > 0 or id = any(${judged}::uuid[]))
-        and exists (select from lapse.dispatchers where id = $2::uuid and dead_at is null)`;
+export const dueRows = (judged: `$${number}`, isOfQueue: string): string => `select due.*
+      from unnest($1::uuid[]) as wanted (id)
+      cross join lateral (
+        select id, next_attempt_at, ${misfiredColumn} as misfired
+        from lapse.tasks
+        where id = wanted.id and ${unseen(`state = 'scheduled' and next_attempt_at <= clock_timestamp()
+          and (occurrence_at is null or attempts > 0 or id = any(${judged}::uuid[])) and ${isOfQueue}`)}
+        for update skip locked
+      ) due
+      where exists (select from lapse.dispatchers where id = $2::uuid and dead_at is null)`;
 
 /** What a claim does to the rows of `starting` (id, misfired): a start, or the end of a task that was found too late. */
 export const startRows = `update lapse.tasks t set
@@ -45,20 +52,18 @@ export const startRows = `update lapse.tasks t set
       updated_at = clock_timestamp(),
       version = version + 1
     from starting
-    where t.id = starting.id and t.state = 'scheduled'
+    where ${isAmong("t.id", "starting")} and ${unseen("t.state = 'scheduled'")}
     returning ${claimedColumns}`;
 
 /**
- * Wins those of the tasks that are due now and whose queue is not paused and has no rate limit. A row that a transaction of somebody else
- * holds is skipped; one found later than its misfire grace ends `missed` instead of starting. A dead owner wins nothing.
+ * Wins those of the tasks that are due now and whose queue is not paused and has no rate limit. One found later than its misfire grace ends
+ * `missed` instead of starting. A dead owner wins nothing.
  */
-export const claimTasks = {
+export const claimTasks: Statement = {
   name: "claim_tasks",
+  keepsPlan: true,
   text: `with starting as (
-      ${dueRows("$3")}
-        and queue not in (select name from lapse.queues where paused or rate_limit_count is not null)
-      order by id
-      for update skip locked
+      ${dueRows("$3", "queue not in (select name from lapse.queues where paused or rate_limit_count is not null)")}
     )
     ${startRows}`,
 };

@@ -35,10 +35,7 @@ const bucket = "floor(extract(epoch from clock_timestamp()) * 1000 / greatest(1,
 export const claimRated = {
   name: "claim_rated",
   text: `with due as (
-      ${dueRows("$4")}
-        and queue = $3 and not exists (select from lapse.queues where name = $3 and paused)
-      order by next_attempt_at, id
-      for update skip locked
+      ${dueRows("$4", "queue = $3 and not exists (select from lapse.queues where name = $3 and paused)")}
     ),
     starting as (
       select id, misfired from (

@@ -2,7 +2,7 @@
 
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
-import { bind, type Connection, type Database } from "../../src/store/database.ts";
+import { bind, type Connection, type Database, type Statement } from "../../src/store/database.ts";
 import type { Tables } from "../../src/store/tables.ts";
 import type { TestStore } from "./store.ts";
 
@@ -63,11 +63,14 @@ export class Explainer {
     this.#client = client;
   }
 
-  /** Plans as the store's hot connections do, whose settings it takes over. */
-  static async open({ url, database }: Pick<TestStore, "url" | "database">): Promise<Explainer> {
+  /** Plans as the store's hot connections do, whose settings it takes over: of those that keep their plans, where it is said. */
+  static async open(
+    { url, database }: Pick<TestStore, "url" | "database">,
+    plans: Pick<Statement, "keepsPlan"> = {},
+  ): Promise<Explainer> {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
-    const settings = await database.run(bind(readSettings, []));
+    const settings = await database.run(bind({ ...readSettings, ...plans }, []));
     for (const { name, setting } of settings) await client.query("select set_config($1, $2, false)", [name, setting]);
     const pool = new pg.Pool({ connectionString: url, max: 1 });
     // The drop of the database ends them, though they are being closed by then.
