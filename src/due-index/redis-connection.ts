@@ -3,10 +3,10 @@
 
 import { readFile } from "node:fs/promises";
 import { createClient, createCluster, defineScript } from "redis";
-import { startTimer } from "../runtime/clock.ts";
+import { startAwakeTimer, startTimer } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 
-/** Calls are given up after this; whoever waited goes on with Postgres. */
+/** Calls are given up after this, of time in which this process ran; whoever waited goes on with Postgres. */
 const callTimeoutMs = 250;
 const connectTimeoutMs = 2_000;
 const reconnectMsMax = 1_000;
@@ -94,7 +94,7 @@ export class RedisConnection {
   async call<T>(work: (client: RedisCommands) => Promise<T>): Promise<T> {
     let timer = null;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = startTimer(callTimeoutMs, () =>
+      timer = startAwakeTimer(callTimeoutMs, () =>
         reject(new RedisUnavailableError(`no answer within ${callTimeoutMs} ms`)),
       );
     });

@@ -14,6 +14,8 @@ import { entriesAt, type OpenIndex, openIndex, until } from "./redis.ts";
 const queue = "q";
 const now = Date.now();
 const filledUntil = now + 600_000;
+/** As in src/due-index/redis-connection.ts. */
+const callTimeoutMs = 250;
 /** Calls are given up after 250 ms; a busy machine may need a little longer to notice. */
 const givenUpMsMax = 1_500;
 
@@ -150,6 +152,18 @@ describe.each([
     expect(await index.remove(entriesAt(queue, now))).toBeUndefined();
     expect(index.isRedisUp).toBe(false);
   });
+});
+
+test("a Redis that answers while this process stands still is not given up", async () => {
+  await fill();
+  const entered = index.put([{ queue, id: "from redis", at: now }]);
+  // Sent by then, and the answer not read.
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  const startedAt = Date.now();
+  while (Date.now() - startedAt < 2 * callTimeoutMs);
+  await entered;
+  expect(told).toEqual(inUse("redis"));
+  expect(await taken()).toBe("from redis");
 });
 
 describe("a Redis that does not answer", () => {
