@@ -7,6 +7,7 @@ import { GroupCommit } from "../runtime/group-commit.ts";
 import { OneWaits } from "../runtime/one-waits.ts";
 import { randomIdBytes } from "../runtime/random-bytes.ts";
 import { Turns } from "../runtime/turns.ts";
+import { UnderWay } from "../runtime/under-way.ts";
 import { acceptedTask, doesTombstoneHold, findStanding, insertArrivalsIn, replaceTask } from "../store/accept.ts";
 import type { Arrival } from "../store/arrivals.ts";
 import type { Connection, Database } from "../store/database.ts";
@@ -19,7 +20,7 @@ import { withDefaults } from "./defaults.ts";
 import { dueTime } from "./due-time.ts";
 import { Meeting, metOutcome } from "./meeting.ts";
 import { sendArrivals } from "./send-arrivals.ts";
-import type { AcceptOutcome, TogetherOutcome } from "./outcomes.ts";
+import { type AcceptOutcome, isRefused, type TogetherOutcome } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
 
 /** Tasks a flush writes at most; beyond a few hundred rows the statement's time grows with them. */
@@ -47,11 +48,10 @@ export class Acceptor {
   readonly #flushes: GroupCommit<Arrival, Flushed>;
   /** Keys that an accept waits for singly. */
   readonly #looks = new OneWaits<AcceptOutcome>((outcome) => outcome.kind === "locked");
-
   readonly #flushTurns = new Turns(flushesTogetherMax);
   readonly #lookTurns = new Turns(looksTogetherMax);
   readonly #meeting: Meeting;
-  readonly #together = new Set<Promise<unknown>>();
+  readonly #together = new UnderWay();
 
   constructor(parts: AcceptorParts) {
     this.#parts = parts;
@@ -75,9 +75,7 @@ export class Acceptor {
    * task waits behind them. Those that must be looked at singly wait in line for it.
    */
   acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
-    const underWay = this.#acceptTogether(tasks).finally(() => this.#together.delete(underWay));
-    this.#together.add(underWay);
-    return underWay;
+    return this.#together.run(() => this.#acceptTogether(tasks));
   }
 
   async #acceptTogether(tasks: readonly TaskRequest[]): Promise<TogetherOutcome[]> {
@@ -183,7 +181,7 @@ export class Acceptor {
 
   /** Resolves when nothing is being written, of imports neither. */
   async drained(): Promise<void> {
-    while (this.#together.size > 0) await Promise.all(this.#together);
+    await this.#together.ended();
     await this.#flushes.drained();
   }
 
@@ -296,10 +294,6 @@ function entryOf({ id, task, dueAt }: Arrival): { queue: string; id: string; at:
 /** Two tasks of one name may not be written by one statement. */
 function nameOf({ task }: Arrival): string | null {
   return task.key === null ? null : keyName(task);
-}
-
-export function isRefused({ kind }: AcceptOutcome): boolean {
-  return kind === "conflict" || kind === "locked";
 }
 
 /** Ends the transaction of a batch of which one task was refused. */

@@ -7,9 +7,9 @@ import type { Connection, Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { type KeptAnswer, keepAnswer, readAnswer, reserveName } from "../store/idempotency.ts";
 import type { TaskRequest } from "../task/new-task.ts";
-import { type Acceptor, isRefused } from "./acceptor.ts";
+import type { Acceptor } from "./acceptor.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
-import type { AcceptOutcome } from "./outcomes.ts";
+import { type AcceptOutcome, isRefused } from "./outcomes.ts";
 
 /** How long a request waits for another under the same key before it is told that one is in progress. */
 const inProgressWaitMs = 5_000;

@@ -18,6 +18,10 @@ export type AcceptOutcome =
 /** Nothing was stored. */
 export type RefusedOutcome = Extract<AcceptOutcome, { readonly kind: "conflict" | "locked" }>;
 
+export function isRefused(outcome: AcceptOutcome): outcome is RefusedOutcome {
+  return outcome.kind === "conflict" || outcome.kind === "locked";
+}
+
 /** Of a task of many that are accepted together. */
 export type TogetherOutcome =
   /** Committed: created, replaced, or it stands. */

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { requestFingerprint } from "../../intake/defaults.ts";
-import type { AcceptOutcome, RefusedOutcome } from "../../intake/outcomes.ts";
+import { type AcceptOutcome, isRefused, type RefusedOutcome } from "../../intake/outcomes.ts";
 import { confinementProblem } from "../access.ts";
 import type { Answer } from "../answer.ts";
 import { exampleNewTask, exampleTask } from "../examples.ts";
@@ -79,10 +79,6 @@ function acceptAnswer(outcome: AcceptOutcome | undefined): Answer {
   if (outcome === undefined) throw new Error("intake answered fewer outcomes than tasks");
   if (isRefused(outcome)) return problemAnswer(refusal(outcome));
   return taskResult(outcome.kind === "created" ? 201 : 200, outcome.task);
-}
-
-export function isRefused(outcome: AcceptOutcome): outcome is RefusedOutcome {
-  return outcome.kind === "conflict" || outcome.kind === "locked";
 }
 
 export function refusal(outcome: RefusedOutcome): ApiProblem {

@@ -1,7 +1,7 @@
 // Owns POST /v1/tasks/batch: many tasks in one call, each with an answer of its own, or all or none.
 
 import { requestFingerprint } from "../../intake/defaults.ts";
-import type { AcceptOutcome } from "../../intake/outcomes.ts";
+import { type AcceptOutcome, isRefused } from "../../intake/outcomes.ts";
 import type { TaskRequest } from "../../task/new-task.ts";
 import { type Answer, jsonAnswer } from "../answer.ts";
 import { isWithin } from "../body.ts";
@@ -18,7 +18,7 @@ import { batchAnswer } from "../schemas/answers.ts";
 import { batchBody } from "../schemas/calls.ts";
 import type { TaskSchemas } from "../schemas/task-input.ts";
 import { readTraceparent } from "../task-input.ts";
-import { acceptHeaders, isRefused, keepable, refusal } from "./accept.ts";
+import { acceptHeaders, keepable, refusal } from "./accept.ts";
 
 const batchPath = "/v1/tasks/batch";
 
