@@ -43,7 +43,7 @@ export const problemTypes = {
   "idempotency-key-reused": { status: 422, title: "The Idempotency-Key was used for another request" },
   "rate-limited": { status: 429, title: "The API key has made too many requests" },
   internal: { status: 500, title: "Something went wrong inside Lapse" },
-  "store-unavailable": { status: 503, title: "Postgres cannot be reached" },
+  "store-unavailable": { status: 503, title: "Postgres cannot be reached, or not in time" },
   "too-many-streams": { status: 503, title: "The process has as many streams open as it may have" },
   locked: { status: 503, title: "Another transaction holds it, or its key" },
   "answer-not-read": { status: 408, title: "The answer was not read" },
@@ -114,7 +114,7 @@ export function validationFailed(errors: readonly Fault[]): ApiProblem {
 export function problemOf(error: unknown, log: Log): ApiProblem {
   if (error instanceof ApiProblem) return error;
   if (error instanceof StoreUnavailableError) {
-    log.warn({ err: error }, "store.unavailable");
+    log.warn({ err: error }, error.isBusy ? "store.busy" : "store.unavailable");
     return new ApiProblem("store-unavailable", {
       detail: "It may have been done all the same: repeat it with the same key or Idempotency-Key.",
       headers: { "retry-after": String(unavailableRetryAfterSeconds) },

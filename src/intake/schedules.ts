@@ -4,6 +4,7 @@ import type { Clock } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { isUniqueViolation, LockTimeoutError } from "../store/errors.ts";
+import { limitLockWaits } from "../store/lock-waits.ts";
 import { insertOccurrences } from "../store/occurrences.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { findRow } from "../store/reads.ts";
@@ -24,13 +25,14 @@ import {
 } from "../store/schedules.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { Task } from "../task/task.ts";
-import { nextOccurrence, type Trigger } from "../trigger/trigger.ts";
+import { nextOccurrence } from "../trigger/trigger.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
 import { answerOnce, type OnceOutcome } from "./once.ts";
+import { ended, firstStanding, nextStanding, standingOf } from "./schedule-standing.ts";
 import type { IntakeSignals } from "./signals.ts";
 
-/** A request may have been checked this long before it is stored: an occurrence that came meanwhile counts. */
-const requestMsMax = 5_000;
+/** How long a create waits for a lock on a connection that all share; then on one of those for who waits. */
+const lockWaitMsMax = 20;
 /** How often a name may change hands under a single create before the caller is told to try again. */
 const looksMax = 10;
 
@@ -80,11 +82,28 @@ export class Schedules {
   async create(schedule: NewSchedule, reach: ScheduleId["reach"]): Promise<CreateScheduleOutcome> {
     await this.#parts.queues.ensure([schedule.queue]);
     try {
+      const made = await this.#createAtOnce(schedule);
+      if (made !== null) return made;
       return await this.#transact((trx) => this.#createIn(trx, schedule, reach));
     } catch (error) {
       if (error instanceof LockTimeoutError) return { kind: "locked" };
       throw error;
     }
+  }
+
+  /** Null where its name stands, or is locked. */
+  async #createAtOnce(schedule: NewSchedule): Promise<CreateScheduleOutcome | null> {
+    const storing = this.#parts.database.transaction(async (trx) => {
+      await limitLockWaits(trx, lockWaitMsMax);
+      return this.#insertIn(trx, schedule);
+    });
+    const made = await storing.catch((error: unknown) => {
+      if (error instanceof LockTimeoutError) return null;
+      throw error;
+    });
+    if (made === null) return null;
+    this.#parts.onChanged();
+    return { kind: "created", schedule: made };
   }
 
   /** The same under an Idempotency-Key; `render` makes the answer that is kept. */
@@ -182,16 +201,21 @@ export class Schedules {
     reach: ScheduleId["reach"],
   ): Promise<Changed<CreateScheduleOutcome>> {
     for (let looks = 0; looks < looksMax; looks += 1) {
-      const createdAt = this.#parts.clock.after(0);
-      const nextAt = firstOccurrence(schedule.trigger, createdAt);
-      const next: Standing = nextAt === null ? ended : { state: "active", nextAt };
-      const made = await insertSchedule(trx, schedule, { ...next, createdAt, tzVersion: this.#parts.tzVersion });
-      failpoint("define.stored");
+      const made = await this.#insertIn(trx, schedule);
       if (made !== null) return unchanged({ kind: "created", schedule: made });
       const row = await lockScheduleByName(trx, schedule.name);
       if (row !== null) return this.#meet(trx, row, { schedule, reach });
     }
     return unchanged({ kind: "locked" });
+  }
+
+  /** Null where its name stands. */
+  async #insertIn(trx: Connection, schedule: NewSchedule): Promise<Schedule | null> {
+    const createdAt = this.#parts.clock.after(0);
+    const next = firstStanding(schedule.trigger, createdAt);
+    const made = await insertSchedule(trx, schedule, { ...next, createdAt, tzVersion: this.#parts.tzVersion });
+    failpoint("define.stored");
+    return made;
   }
 
   /** Does what the caller said of a schedule that has the name. */
@@ -251,27 +275,6 @@ export class Schedules {
     if (cancelled.length > 0) this.#parts.signals.gone(cancelled.map(({ id, queue }) => ({ id, queue })));
     this.#parts.onChanged();
   }
-}
-
-const ended: Standing = { state: "ended", nextAt: null };
-
-function standingOf({ state }: ScheduleRow): Standing {
-  return { state, nextAt: null };
-}
-
-function nextStanding(
-  { now, next_occurrence_at: standingAt }: ScheduleRow,
-  trigger: Trigger,
-  isNew: boolean,
-): Standing {
-  const wasMissed = !isNew && standingAt !== null && standingAt <= now;
-  const nextAt = wasMissed ? standingAt : isNew ? firstOccurrence(trigger, now) : nextOccurrence(trigger, now);
-  return nextAt === null ? ended : { state: "active", nextAt };
-}
-
-/** Of a trigger that has just come in: an occurrence that came since it was checked is its last chance. */
-function firstOccurrence(trigger: Trigger, now: number): number | null {
-  return nextOccurrence(trigger, now) ?? nextOccurrence(trigger, now - requestMsMax);
 }
 
 function unchanged<Outcome>(outcome: Outcome): Changed<Outcome> {

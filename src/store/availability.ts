@@ -25,7 +25,7 @@ export class Availability {
   }
 
   noteFailure(error: unknown): void {
-    if (!(error instanceof StoreUnavailableError)) return;
+    if (!(error instanceof StoreUnavailableError) || error.isBusy) return;
     this.#failedAtMs = monotonicMs();
     if (this.#lostAtMs !== null) return;
     this.#lostAtMs = this.#failedAtMs;

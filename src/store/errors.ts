@@ -5,11 +5,18 @@ import pg from "pg";
 /** Postgres cannot be reached, did not answer in time, or no connection came free. A write may have happened all the same. */
 export class StoreUnavailableError extends Error {
   readonly code = "store_unavailable";
+  /** Every connection of a pool was in use for longer than the wait: nothing was sent, and Postgres may be well. */
+  readonly isBusy: boolean;
 
   constructor(cause: unknown) {
-    super("Postgres cannot be reached", { cause });
+    const isBusy = cause instanceof Error && cause.message === poolExhausted;
+    super(isBusy ? "No connection to Postgres came free in time" : "Postgres cannot be reached", { cause });
+    this.isBusy = isBusy;
   }
 }
+
+/** What pg-pool says to one who waited for a connection in vain; where the server did not answer it says otherwise. */
+const poolExhausted = "timeout exceeded when trying to connect";
 
 /** A row or a key is locked by another transaction for longer than the wait. Nothing was written. */
 export class LockTimeoutError extends Error {
@@ -77,5 +84,5 @@ function isConnectionFault(error: unknown): boolean {
 
 /** How a failed round is to be logged: that Postgres is away was told once, and every round fails by it. */
 export function failureLevel(error: unknown): "debug" | "warn" {
-  return error instanceof StoreUnavailableError ? "debug" : "warn";
+  return error instanceof StoreUnavailableError && !error.isBusy ? "debug" : "warn";
 }

@@ -1,6 +1,7 @@
 // Owns the dispatchers' shares of each queue's slots: leased with the dispatcher, never more together than the queue's concurrency.
 
 import { sql } from "kysely";
+import { limitLockWaits } from "./lock-waits.ts";
 import type { Connection, Database } from "./database.ts";
 import { isAlive } from "./owners.ts";
 
@@ -34,7 +35,7 @@ export async function acquireSlots(
   { owner, want }: { owner: string; want: number },
 ): Promise<number> {
   return database.transaction(async (trx) => {
-    await sql`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`.execute(trx);
+    await limitLockWaits(trx, lockTimeoutMs);
     // Against a takeover, which locks this row: a share is either seen by it, or not given.
     if (!(await isAlive(trx, owner))) return 0;
     const [limit] = (
