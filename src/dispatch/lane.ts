@@ -1,7 +1,7 @@
 // Owns the running side of a queue: sleeps until its head is due, takes as many tasks as there are free slots, claims them and lets them
 // be fired. It goes on without sleeping until a take comes back empty.
 
-import type { DueIndex, Taken } from "../due-index/due-index.ts";
+import { type DueIndex, idsPerTakeMax } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { sleepMsMax } from "../runtime/clock.ts";
 import { failpoint } from "../runtime/failpoint.ts";
@@ -10,6 +10,7 @@ import { leaseMs } from "../store/owners.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Claimer } from "./claimer.ts";
 import type { CallEnded } from "./firing.ts";
+import { Head } from "./head.ts";
 import type { LaneOrigins } from "./lane-origins.ts";
 import type { Lease } from "./lease.ts";
 import { Pace } from "./pace.ts";
@@ -22,8 +23,6 @@ const readyAheadMs = 5_000;
 const errorSleepMs = 100;
 /** After a take of which nothing was won (stale entries, another process was first): the next may be as barren. */
 const barrenSleepMs = 1;
-/** A head that is due and was not taken is a row held by a transaction of somebody else: it is looked at again after this. */
-const lockedLookMs = 50;
 /**
  * A lane with more due than slots waits this long from take to take, unless half of them are free: the fewer takes and claims, the less each
  * task costs. With few slots there is nothing to gain.
@@ -63,12 +62,13 @@ export class Lane {
   #reserved = 0;
   /** The round under way waits for its claim. */
   #isClaiming = false;
+  /** Since the main round was woken last for what a round beside it may have kept from it. */
+  #hasRunBeside = false;
   /** When the last take began. */
   #tookAt = 0;
   /** When it last had something to do. */
   #activeAt: number;
-  /** When the next task is due, as far as this lane was told. */
-  #nextAt = Number.POSITIVE_INFINITY;
+  readonly #head: Head;
   /** The last take found no free slot, or came back full: there may be more. */
   #isHungry = false;
 
@@ -76,6 +76,7 @@ export class Lane {
     this.queue = queue;
     this.#parts = parts;
     this.#activeAt = parts.clock.now();
+    this.#head = new Head({ clock: parts.clock, mayTakeAhead: parts.isTakenOnce });
     const { onError } = parts;
     this.#loop = new RunLoop({ tick: () => this.#round("main"), onError, errorSleepMs });
     this.#besideLoop = new RunLoop({ tick: () => this.#roundBeside(), onError, errorSleepMs });
@@ -84,7 +85,7 @@ export class Lane {
   get demand(): LaneDemand {
     const now = this.#parts.clock.now();
     // One that was active a moment ago is likely to be so again: a share given up between two tasks would make the next one late.
-    const isActive = this.#nextAt - now < readyAheadMs || now - this.#activeAt < readyAheadMs;
+    const isActive = this.#head.at - now < readyAheadMs || now - this.#activeAt < readyAheadMs;
     const running = this.#running + this.#reserved;
     return { queue: this.queue, running, isHungry: this.#isHungry || this.#handed.size > 0 || isActive };
   }
@@ -102,7 +103,7 @@ export class Lane {
 
   /** For how long it has had nothing to do and known of nothing to come. */
   idleForMs(now: number): number {
-    const isIdle = this.#running === 0 && this.#handed.size === 0 && this.#nextAt === Number.POSITIVE_INFINITY;
+    const isIdle = this.#running === 0 && this.#handed.size === 0 && this.#head.at === Number.POSITIVE_INFINITY;
     return isIdle ? now - this.#activeAt : 0;
   }
 
@@ -113,12 +114,10 @@ export class Lane {
 
   /** A task is due at `at`: a hint, earlier than all that the lane knows or without effect. */
   hint(at: number): void {
-    if (at >= this.#nextAt) return;
+    if (!this.#head.tell(at)) return;
     this.#activeAt = this.#parts.clock.now();
-    this.#nextAt = at;
     if (this.#parts.shares.slots(this.queue) === 0) this.#parts.shares.ask(this.queue, this.#running);
-    const inMs = at + this.#parts.clock.uncertaintyMs - this.#parts.clock.now();
-    this.#look(inMs);
+    this.#look(this.#head.lookInMs);
   }
 
   /**
@@ -163,9 +162,10 @@ export class Lane {
 
   /** In the end the main round looks again: it may have found no slot while this one held them, and gone to sleep. */
   async #roundBeside(): Promise<number> {
-    if (this.#mayRunBeside()) return this.#round("beside");
-    this.#loop.wake();
-    return sleepMsMax;
+    const mayRun = this.#mayRunBeside();
+    if (!mayRun && this.#hasRunBeside) this.#loop.wake();
+    this.#hasRunBeside = mayRun;
+    return mayRun ? this.#round("beside") : sleepMsMax;
   }
 
   /** One round; resolves to how long to sleep. */
@@ -200,7 +200,7 @@ export class Lane {
   #rest(): number {
     this.#handed.clear();
     this.#isHungry = false;
-    this.#nextAt = Number.POSITIVE_INFINITY;
+    this.#head.forget();
     return sleepMsMax;
   }
 
@@ -209,19 +209,20 @@ export class Lane {
     const { shares, origins } = this.#parts;
     failpoint("claim.taken");
     const admitted = await origins.admit(taken, shares.share(this.queue));
-    this.#nextAt = Math.min(this.#nextAt, admitted.nextAt);
+    this.#head.tell(admitted.nextAt);
     if (admitted.ids.length === 0) return barrenSleepMs;
-    if (place === "beside") return this.#claim(admitted.ids);
+    if (place === "beside") return (await this.#claim(admitted.ids)) ? 0 : barrenSleepMs;
     this.#isClaiming = true;
     try {
-      if (this.#mayRunBeside()) this.#besideLoop.wakeIn(this.#isHungry ? 0 : this.#sleepMs());
-      return await this.#claim(admitted.ids);
+      if (this.#mayRunBeside()) this.#besideLoop.wakeIn(this.#sleepMs());
+      return (await this.#claim(admitted.ids)) ? this.#sleepMs() : barrenSleepMs;
     } finally {
       this.#isClaiming = false;
     }
   }
 
-  async #claim(ids: readonly string[]): Promise<number> {
+  /** Begins what it wins; false: it won nothing. */
+  async #claim(ids: readonly string[]): Promise<boolean> {
     // The lease under which a task is claimed is the one under which it is sent and settled, whatever dies meanwhile.
     const lease = this.#parts.lease();
     const claimed = await this.#parts.claimer.claim({ queue: this.queue, owner: lease.id, ids }, this.#pace);
@@ -229,7 +230,7 @@ export class Lane {
       failpoint("claim.won");
       this.#fire(task, lease);
     }
-    return claimed.length === 0 ? barrenSleepMs : 0;
+    return claimed.length > 0;
   }
 
   async #take(room: number): Promise<readonly string[]> {
@@ -242,24 +243,25 @@ export class Lane {
       // As a take would have moved them, so that the index does not hand them out once more.
       void index.move(ids.map((id) => ({ queue: this.queue, id, at: now + leaseMs }))).catch(() => undefined);
       failpoint("heal.handed");
+      // The index has not been asked.
+      this.#head.tell(now);
       return ids;
     }
+    const dueUntil = this.#head.dueUntil(now);
     // What was told until now is answered by this take; what is told while it is under way stays.
-    this.#nextAt = Number.POSITIVE_INFINITY;
-    const taken = await index.take({
-      queue: this.queue,
-      now: now - clock.uncertaintyMs,
-      leaseUntil: now + leaseMs,
-      limit: room,
-    });
-    this.#nextAt = Math.min(this.#nextAt, headAfter(taken, now));
-    this.#isHungry = taken.ids.length >= room;
+    this.#head.forget();
+    const limit = Math.min(room, idsPerTakeMax);
+    const taken = await index.take({ queue: this.queue, now: dueUntil, leaseUntil: now + leaseMs, limit });
+    this.#head.follows(taken, now);
+    this.#isHungry = taken.ids.length >= limit;
+    if (dueUntil + clock.uncertaintyMs > now) await clock.reached(dueUntil);
     return taken.ids;
   }
 
+  /** None where a take that came back full, or what was handed over, says that there is more. */
   #sleepMs(): number {
-    const { clock } = this.#parts;
-    return Math.max(0, Math.min(sleepMsMax, this.#nextAt + clock.uncertaintyMs - clock.now()));
+    if (this.#isHungry || this.#handed.size > 0) return 0;
+    return Math.max(0, Math.min(sleepMsMax, this.#head.lookInMs));
   }
 
   /** How long to wait for more slots to be free. */
@@ -273,7 +275,6 @@ export class Lane {
     return Math.min(this.#parts.shares.slots(this.queue) - this.#running - this.#reserved, this.#parts.room());
   }
 
-  /** Slots for what is being taken or claimed: each may come back to be run. */
   #reserve(change: number): void {
     this.#reserved += change;
     this.#parts.reserve(change);
@@ -290,10 +291,4 @@ export class Lane {
       if (this.#isHungry || this.#handed.size > 0) this.#look(this.#companyInMs());
     });
   }
-}
-
-/** A head well past its time that was not taken is locked; one just past it became due behind the take. */
-function headAfter({ nextAt }: Taken, now: number): number {
-  if (nextAt === null) return Number.POSITIVE_INFINITY;
-  return nextAt <= now - lockedLookMs ? now + lockedLookMs : nextAt;
 }

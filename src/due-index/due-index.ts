@@ -22,11 +22,15 @@ export interface Taken {
   readonly nextAt: number | null;
 }
 
+/** What a take may ask for: no script or statement is to hold its server for more than a few ms. */
+export const idsPerTakeMax = 500;
+
 export interface TakeRequest {
   readonly queue: string;
   readonly now: number;
   /** Until when the ids taken are nobody else's. */
   readonly leaseUntil: number;
+  /** At most `idsPerTakeMax`. */
   readonly limit: number;
 }
 

@@ -1,7 +1,7 @@
 // Owns the due index in Redis: one sorted set a queue, one script a movement. Keys carry the queue as hash tag, so that a script touches
 // one slot of a cluster.
 
-import type { DueEntry, DueIndex, Taken, TakeRequest } from "./due-index.ts";
+import { type DueEntry, type DueIndex, idsPerTakeMax, type Taken, type TakeRequest } from "./due-index.ts";
 import type { RedisConnection } from "./redis-connection.ts";
 
 /** Entries a script call: bounded, so that no script holds Redis for more than a few ms. */
@@ -27,7 +27,7 @@ export class RedisIndex implements DueIndex {
   }
 
   async take({ queue, now, leaseUntil, limit }: TakeRequest): Promise<Taken> {
-    const args = [Math.floor(now), Math.ceil(leaseUntil), Math.min(limit, entriesPerCallMax)].map(String);
+    const args = [Math.floor(now), Math.ceil(leaseUntil), Math.min(limit, idsPerTakeMax)].map(String);
     const [nextAt, ids] = await this.#connection.call((client) => client.takeDue(this.#key(queue), args));
     return { ids, nextAt: nextAt === "" ? null : Number(nextAt) };
   }

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Clock, monotonicMs, sleep, sleepMsMax, startTimer } from "../../src/runtime/clock.ts";
+import { Clock, monotonicMs, sleep, sleepMsMax, startTimer, timerLateMs } from "../../src/runtime/clock.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "hrtime"], now: 1_000 });
@@ -153,3 +153,26 @@ describe("a sleep", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+test.each([
+  { inMs: -5, waitMs: 0 },
+  { inMs: 0.5, waitMs: 0.5 },
+  { inMs: timerLateMs + 5, waitMs: timerLateMs },
+])("an instant that is $inMs ms away is waited for $waitMs ms, turn by turn", async ({ inMs, waitMs }) => {
+  const clock = new Clock();
+  const reached = clock.reached(clock.now() + inMs);
+  let isReached = false;
+  void reached.then(() => (isReached = true));
+  if (waitMs > 0) {
+    await turn();
+    expect(isReached).toBe(false);
+    vi.advanceTimersByTime(1);
+  }
+  await turn();
+  await reached;
+  expect(isReached).toBe(true);
+});
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
