@@ -33,6 +33,8 @@ export function jsonAnswer(body: string): Answer {
 }
 
 const noContent = 204;
+/** A short body is sent in one piece with its head, as text; a longer one would be copied for that. In characters. */
+const textMax = 16_384;
 
 /** Answers carry callers' payloads: no cache may keep them, unless the answer says otherwise. */
 const emptyHeaders = { ...securityHeaders, "cache-control": "no-store" };
@@ -86,7 +88,8 @@ export function send(response: ServerResponse, answer: Answer): void {
     response.writeHead(noContent, { ...emptyHeaders, ...answer.headers }).end();
     return;
   }
-  const length = typeof answer.body === "string" ? Buffer.byteLength(answer.body) : answer.body.length;
+  const body = typeof answer.body === "string" && answer.body.length > textMax ? Buffer.from(answer.body) : answer.body;
+  const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
   response.writeHead(answer.status, { ...commonHeaders, ...answer.headers, "content-length": length });
-  response.end(answer.body);
+  response.end(body);
 }

@@ -12,20 +12,19 @@ const closeBrace = 0x7d;
 
 /** The text of an object's member, the last one of that name as in JSON.parse; null where there is none, or `json` is no object. */
 export function memberText(json: string, name: string): string | null {
-  const span = lastMember(json, skipSpace(json, 0), name);
-  return span === null ? null : json.slice(span.start, span.end);
+  return textOf(json, lastMember(json, skipSpace(json, 0), name).found);
 }
 
 /** For each item of the array in member `list`: the text of the item's member `name`, or null. */
 export function itemMemberTexts(json: string, list: string, name: string): (string | null)[] {
-  const span = lastMember(json, skipSpace(json, 0), list);
+  const { found: span } = lastMember(json, skipSpace(json, 0), list);
   const texts: (string | null)[] = [];
   if (span === null || json.charCodeAt(span.start) !== openBracket) return texts;
   let at = skipSpace(json, span.start + 1);
   while (json.charCodeAt(at) !== closeBracket) {
-    const found = lastMember(json, at, name);
-    texts.push(found === null ? null : json.slice(found.start, found.end));
-    at = skipSpace(json, skipValue(json, at));
+    const { found, end } = lastMember(json, at, name);
+    texts.push(textOf(json, found));
+    at = skipSpace(json, end);
     if (json.charCodeAt(at) === comma) at = skipSpace(json, at + 1);
   }
   return texts;
@@ -77,10 +76,15 @@ interface Span {
   readonly end: number;
 }
 
-function lastMember(json: string, objectAt: number, name: string): Span | null {
-  if (json.charCodeAt(objectAt) !== openBrace) return null;
+/** The last member of that name of the value at `valueAt`, null where that is no object or has none; and where the value ends. */
+function lastMember(
+  json: string,
+  valueAt: number,
+  name: string,
+): { readonly found: Span | null; readonly end: number } {
+  if (json.charCodeAt(valueAt) !== openBrace) return { found: null, end: skipValue(json, valueAt) };
   let found: Span | null = null;
-  let at = skipSpace(json, objectAt + 1);
+  let at = skipSpace(json, valueAt + 1);
   while (json.charCodeAt(at) !== closeBrace) {
     const nameEnd = skipString(json, at);
     const start = skipSpace(json, skipSpace(json, nameEnd) + 1);
@@ -89,7 +93,11 @@ function lastMember(json: string, objectAt: number, name: string): Span | null {
     at = skipSpace(json, end);
     if (json.charCodeAt(at) === comma) at = skipSpace(json, at + 1);
   }
-  return found;
+  return { found, end: at + 1 };
+}
+
+function textOf(json: string, span: Span | null): string | null {
+  return span === null ? null : json.slice(span.start, span.end);
 }
 
 /** The string whose opening quote is at `start` and whose closing one is before `end`. */

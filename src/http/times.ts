@@ -36,10 +36,15 @@ const instantMax = Date.parse("9999-12-31T23:59:59.999Z");
 export function parseTime(text: string): { time: WrittenTime } | { error: string } {
   const match = timeForm.exec(text);
   if (match === null) return { error: `must be a time: ${timeFormsHint}` };
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match
-    .slice(1, 7)
-    .map((digits) => Number(digits ?? 0));
-  const local: LocalTime = { year, month, day, hour, minute, second, extraMs: fractionMs(match[7] ?? "") };
+  const local: LocalTime = {
+    year: Number(match[1]),
+    month: Number(match[2]),
+    day: Number(match[3]),
+    hour: Number(match[4]),
+    minute: Number(match[5]),
+    second: Number(match[6] ?? 0),
+    extraMs: fractionMs(match[7] ?? ""),
+  };
   const at = utcInstant(local);
   if (at === null) return { error: noSuchDay };
   const offset = match[8];

@@ -6,25 +6,22 @@ import { builtInDefaults, type QueueDefaults } from "../task/queue.ts";
 
 /** The whole task. A field that the queue has a default for takes it as a whole: a `retry` given in part is filled up by Lapse's own. */
 export function withDefaults(request: TaskRequest, defaults: QueueDefaults): NewTask {
-  const task = filledUp(request, defaults);
-  return { ...task, requestHash: task.key === null ? null : requestHash(task) };
-}
-
-/** Tells requests apart as they were made: the same one has the same while its queue's defaults change. */
-export function requestFingerprint(request: TaskRequest): string {
-  return requestHash(filledUp(request, {}));
-}
-
-function filledUp(request: TaskRequest, defaults: QueueDefaults): Omit<NewTask, "requestHash"> {
   const { misfireGraceMs } = request;
-  return {
+  const task = {
     ...request,
     timeoutMs: request.timeoutMs ?? defaults.timeoutMs ?? builtInDefaults.timeoutMs,
     retry: request.retry ?? defaults.retry ?? builtInDefaults.retry,
     // Null is a word of the caller's: however late, fire.
     misfireGraceMs:
       misfireGraceMs === undefined ? (defaults.misfireGraceMs ?? builtInDefaults.misfireGraceMs) : misfireGraceMs,
+    requestHash: null,
   };
+  return task.key === null ? task : { ...task, requestHash: requestHash(task) };
+}
+
+/** Tells requests apart as they were made, with a key or without: the same one has the same while its queue's defaults change. */
+export function requestFingerprint(request: TaskRequest): string {
+  return requestHash(withDefaults(request, {}));
 }
 
 /**
