@@ -5,6 +5,7 @@ import { readFileSync, statSync } from "node:fs";
 import { isTimeZone } from "../http/times.ts";
 import { nextOccurrence } from "../trigger/trigger.ts";
 import { type CrontabJob, type LineFault, readCrontabFile } from "./crontab-file.ts";
+import { detailOf } from "./problem-text.ts";
 
 export interface ImportOptions {
   /** Where the schedules' calls go. */
@@ -129,12 +130,4 @@ function unanswered(error: unknown): Answer {
 
 function said({ status, body }: Answer): string {
   return status === 0 ? detailOf(body) : `Lapse answered ${status}: ${detailOf(body)}`;
-}
-
-/** What a problem says, its faults where it lists any. */
-export function detailOf(body: unknown): string {
-  if (typeof body !== "object" || body === null) return "no details";
-  const { detail, errors } = body as { detail?: string; errors?: readonly { path: string; message: string }[] };
-  const faults = (errors ?? []).map(({ path, message }) => `${path} ${message}`);
-  return faults.length > 0 ? faults.join("; ") : (detail ?? "no details");
 }

@@ -6,7 +6,7 @@ import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { text as textOf } from "node:stream/consumers";
 import { LineSplitter } from "../http/line-splitter.ts";
-import { detailOf } from "./import-crontab.ts";
+import { detailOf } from "./problem-text.ts";
 import type { Progress } from "./progress.ts";
 
 export interface ImportTasksOptions {

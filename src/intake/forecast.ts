@@ -71,7 +71,7 @@ export async function readForecast(
   const upcoming = await countOccurrences(schedules.slice(0, most.schedules), window, most.occurrences);
   const tasks = new Map(due.map((counted) => [counted.bucket, counted]));
   const total = due.reduce((sum, { count }) => sum + count, 0);
-  const { perSecond, limitedBy } = throughput(queue, { meanDurationMs, dispatchers });
+  const { perSecond, limitedBy } = throughput(queue, { meanDurationMs, firedPerSecond, dispatchers });
   const { from, to, bucketMs, now } = window;
   const bucketCount = Math.ceil((to - from) / bucketMs);
   const numbers = Array.from({ length: bucketCount + 2 }, (_, i) => i - 2);

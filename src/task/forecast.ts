@@ -2,7 +2,10 @@
 
 import type { Queue } from "./queue.ts";
 
-/** What one dispatcher fires a second, on two cores that everything shares (README, "Measured": drain). */
+/**
+ * What one dispatcher is taken to fire a second: what was measured on two cores that everything shares (README, "Measured": drain). One that
+ * was idle does not know its own figure.
+ */
 export const dispatcherPerSecond = 5_000;
 /** How long a call is taken to last where none has ended lately. */
 export const assumedDurationMs = 100;
@@ -27,17 +30,28 @@ export interface DrainSpan extends Arrivals {
   readonly until: number;
 }
 
+/** What was seen of a queue lately. */
+export interface Lately {
+  /** Of a call; null where none has ended. */
+  readonly meanDurationMs: number | null;
+  /** Over the last minute. */
+  readonly firedPerSecond: number;
+  /** Those alive. */
+  readonly dispatchers: number;
+}
+
 /**
- * The most that a queue fires a second: the least of what its dispatchers can, its rate limit, and concurrency / mean duration of a call,
+ * The most that a queue fires a second: the least of what its dispatchers can (at least what they did), its rate limit, and concurrency / mean duration of a call,
  * which is Little's law, L = λW (J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9, 1961) with all slots taken.
  */
 export function throughput(
   { concurrency, rateLimit, paused }: Pick<Queue, "concurrency" | "rateLimit" | "paused">,
-  { meanDurationMs, dispatchers }: { readonly meanDurationMs: number | null; readonly dispatchers: number },
+  { meanDurationMs, firedPerSecond, dispatchers }: Lately,
 ): Throughput {
   if (paused) return { perSecond: 0, limitedBy: "paused" };
+  const atLeast = dispatchers === 0 ? 0 : firedPerSecond;
   const limits: Throughput[] = [
-    { perSecond: dispatchers * dispatcherPerSecond, limitedBy: "dispatchers" },
+    { perSecond: Math.max(atLeast, dispatchers * dispatcherPerSecond), limitedBy: "dispatchers" },
     { perSecond: (concurrency * 1_000) / Math.max(1, meanDurationMs ?? assumedDurationMs), limitedBy: "concurrency" },
   ];
   if (rateLimit !== null)

@@ -11,7 +11,7 @@ const span = (number: number, count: number, firstMs = 0, lastMs = firstMs): Dra
   return { count, firstAt: at + firstMs, lastAt: at + lastMs, until: at + spanMs };
 };
 const queue = { concurrency: 100, rateLimit: null, paused: false };
-const seen = { meanDurationMs: 200, dispatchers: 2 };
+const seen = { meanDurationMs: 200, firedPerSecond: 7, dispatchers: 2 };
 
 describe("the throughput", () => {
   test.each([
@@ -32,6 +32,13 @@ describe("the throughput", () => {
       "concurrency",
     ],
     ["what the dispatchers can", queue, { ...seen, meanDurationMs: 0 }, 2 * dispatcherPerSecond, "dispatchers"],
+    [
+      "what the dispatchers did, where that is more than they are taken to",
+      { ...queue, concurrency: 10_000 },
+      { ...seen, firedPerSecond: 12_000 },
+      12_000,
+      "dispatchers",
+    ],
     ["nothing without a dispatcher", queue, { ...seen, dispatchers: 0 }, 0, "dispatchers"],
     ["nothing where it is paused", { ...queue, paused: true }, seen, 0, "paused"],
   ] as const)("is %s", (_name, given, lately, perSecond, limitedBy) => {
