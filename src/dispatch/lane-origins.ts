@@ -6,6 +6,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 import type { Database } from "../store/database.ts";
 import { type Deferral, deferTasks, readTargets, type Target } from "../store/deferral.ts";
 import type { AttemptResult } from "../task/attempt-result.ts";
+import { readTarget } from "../webhook/target.ts";
 import type { Origin } from "./origin.ts";
 import type { Origins } from "./origins.ts";
 
@@ -121,7 +122,8 @@ export class LaneOrigins {
   }
 }
 
-/** Scheme, host and port; null where the text is no URL. */
+/** Scheme, host and port; null where nothing can be sent to the URL. */
 function originOf(url: string): string | null {
-  return URL.parse(url)?.origin ?? null;
+  const form = readTarget(url);
+  return "fault" in form ? null : form.target.origin;
 }

@@ -5,8 +5,7 @@ import { isIP } from "node:net";
 import { DenyList, type Nat64 } from "./deny-list.ts";
 import { keepingLookup, type Lookup, systemLookup } from "./host-lookup.ts";
 import { isLocalhost, OwnEndpoints } from "./own-endpoints.ts";
-
-export const urlLengthMax = 2_048;
+import { readTarget, type Target } from "./target.ts";
 
 /** Which private targets are allowed: none, all but Lapse's own, or those in a list of CIDRs and single addresses. */
 export type PrivateTargets = "none" | "all" | readonly string[];
@@ -48,8 +47,8 @@ export class AddressGuard {
 
   /** What is wrong with a webhook's URL, to follow the field's name, or null. A host that is a name is only judged at connect. */
   checkUrl(text: string): string | null {
-    const form = readUrl(text);
-    return "fault" in form ? form.fault : this.checkTarget(form.url);
+    const form = readTarget(text);
+    return "fault" in form ? form.fault : this.checkTarget(form.target);
   }
 
   /**
@@ -69,21 +68,18 @@ export class AddressGuard {
     return this.#denyList?.allows(address) || !(await this.#own.includes(address, port, this.#lookup));
   }
 
-  /**
-   * The same for a URL that was read. The parser has brought every spelling of an address (hex, octal, short, mapped) into one form, and
-   * names into punycode.
-   */
-  checkTarget(url: URL): string | null {
-    const host = hostOf(url);
+  /** The same for a URL that was read. */
+  checkTarget(target: Target): string | null {
+    const host = hostOf(target);
     const denyList = this.#denyList;
-    if (!denyList?.allows(host) && this.#own.has(host, portOf(url)))
+    if (!denyList?.allows(host) && this.#own.has(host, portOf(target)))
       return "must not point to Lapse itself or its stores";
     if (denyList === null) return null;
     const isDenied = isIP(host) === 0 ? isDeniedName(host, denyList) : denyList.isDenied(host);
     if (isDenied) return "must not point to a loopback, private, link-local or reserved address";
     if (host.endsWith(".")) return "must not hold a host name with a trailing dot";
-    if (!isAllowedPort(url.port))
-      return `must not use port ${url.port}: 80, 443 and those from 1024 are allowed, without known services'`;
+    if (!isAllowedPort(target.port))
+      return `must not use port ${target.port}: 80, 443 and those from 1024 are allowed, without known services'`;
     return null;
   }
 }
@@ -96,17 +92,6 @@ export function hostOf({ hostname }: { hostname: string }): string {
 /** The URL parser leaves a scheme's own port out. */
 export function portOf({ protocol, port }: { protocol: string; port: string }): number {
   return Number(port) || (protocol === "https:" ? 443 : 80);
-}
-
-/** The URL, or what is wrong with the text itself, wherever it points, to follow the field's name. */
-export function readUrl(text: string): { readonly url: URL } | { readonly fault: string } {
-  const url = URL.parse(text);
-  if (text.length > urlLengthMax) return { fault: `must be at most ${urlLengthMax} characters long` };
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:"))
-    return { fault: "must be an absolute http or https URL" };
-  if (url.username !== "" || url.password !== "")
-    return { fault: "must not hold a user name or password; use a header" };
-  return { url };
 }
 
 /** `localhost` follows the loopback addresses, whatever DNS says. */

@@ -3,7 +3,7 @@
 import type { AttemptResult } from "../task/attempt-result.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import { type HttpMethod, httpMethods, type TaskBody } from "../task/task.ts";
-import { type AddressGuard, readUrl } from "./address-guard.ts";
+import type { AddressGuard } from "./address-guard.ts";
 import { Call, type SendResult } from "./call.ts";
 import type { ConfirmTokens } from "./confirm-token.ts";
 import { Connections } from "./connections.ts";
@@ -11,6 +11,7 @@ import { createConnector } from "./connector.ts";
 import { checkHeaders } from "./header-rules.ts";
 import { buildHeaders, checkContentType } from "./headers.ts";
 import { type SigningKey, sign } from "./signing.ts";
+import { readTarget, type Target } from "./target.ts";
 
 const noBytes = Buffer.alloc(0);
 
@@ -51,13 +52,12 @@ export class Sender {
   async send(task: ClaimedTask, terms: SendTerms): Promise<SendResult> {
     const target = this.#readTarget(task);
     if ("kind" in target) return target;
-    const { url } = target;
     const body = bodyBytes(task.body);
     const call = new Call({
       request: {
-        origin: url.origin,
-        host: url.hostname,
-        path: url.pathname + url.search,
+        origin: target.origin,
+        host: target.hostname,
+        path: target.path,
         method: task.method,
         headers: this.#headers(task, body ?? noBytes, terms.now()),
         body,
@@ -92,15 +92,16 @@ export class Sender {
   }
 
   /** Rows are made by SQL too, and rules may have changed since a task was accepted: everything is checked again here. */
-  #readTarget(task: ClaimedTask): AttemptResult | { readonly url: URL } {
-    const form = readUrl(task.url);
+  #readTarget(task: ClaimedTask): AttemptResult | Target {
+    const form = readTarget(task.url);
     if (task.damage !== null) return { kind: "unsendable", error: task.damage };
     if ("fault" in form) return { kind: "unsendable", error: `The URL ${form.fault}` };
     const fault = formFault(task);
     if (fault !== null) return { kind: "unsendable", error: fault };
-    const urlFault = this.#parts.guard.checkTarget(form.url);
-    if (urlFault === null) return form;
-    return { kind: "blocked", error: `egress_blocked: ${form.url.hostname}: the URL ${urlFault}` };
+    const { target } = form;
+    const urlFault = this.#parts.guard.checkTarget(target);
+    if (urlFault === null) return target;
+    return { kind: "blocked", error: `egress_blocked: ${target.hostname}: the URL ${urlFault}` };
   }
 
   #headers(task: ClaimedTask, body: Buffer, now: number): string[] {

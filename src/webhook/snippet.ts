@@ -3,10 +3,11 @@
 import { storableText } from "../task/storable-text.ts";
 
 const snippetBytesMax = 1_024;
+const noBytes = Buffer.alloc(0);
 
 /** Collects the first 1 KiB of an answer; copies no more than that, so that a chunk's memory is not held. */
 export class Snippet {
-  #bytes = Buffer.alloc(0);
+  #bytes = noBytes;
   #isCut = false;
 
   add(chunk: Buffer): void {

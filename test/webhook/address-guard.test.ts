@@ -1,7 +1,8 @@
 // Which URLs and addresses webhooks may go to: security requirements C1, C3 and C4, without a connection.
 
 import { describe, expect, test } from "vitest";
-import { AddressGuard, urlLengthMax } from "../../src/webhook/address-guard.ts";
+import { AddressGuard } from "../../src/webhook/address-guard.ts";
+import { urlLengthMax } from "../../src/webhook/target.ts";
 import { DenyList } from "../../src/webhook/deny-list.ts";
 import { ipv4Answers, ipv4Blocks, ipv6Blocks, justOutside, knownIpv4, knownIpv6 } from "../security/bad-addresses.ts";
 
