@@ -83,6 +83,7 @@ export const figures = {
       const { live } = await session.counts();
       await session.load("prepare", { count: bulkTasks, dueAt: null });
       const { value: work, cpu } = await session.metered(() => session.sendPrepared());
+      await session.readAnswers();
       await expectLive(session, live + work.count);
       return rate(work, cpu);
     },

@@ -33,6 +33,7 @@ if (role === "worker") {
     accept: async (options: Parameters<LoadGenerator["accept"]>[0]) => opened().accept(options),
     prepare: async (options: Parameters<LoadGenerator["prepare"]>[0]) => opened().prepare(options),
     sendPrepared: async () => opened().sendPrepared(),
+    readAnswers: async () => opened().readAnswers(),
     fill: async (options: Parameters<LoadGenerator["fill"]>[0]) => opened().fill(options),
     spread: async (options: Parameters<LoadGenerator["spread"]>[0]) => opened().spread(options),
     cancelAll: async () => opened().cancelAll(),

@@ -5,7 +5,8 @@ import { connect, type Socket } from "node:net";
 
 export interface Answer {
   readonly status: number;
-  readonly text: string;
+  /** To be read when the caller has the time. */
+  readText(): string;
 }
 
 interface Exchange {
@@ -106,14 +107,14 @@ class Connection {
     this.#answer ??= this.#readHead();
     if (this.#answer === null || this.#receivedBytes < this.#answer.bytes) return;
     const { status, bodyAt, bytes } = this.#answer;
-    const text = this.#joined().toString("utf8", bodyAt, bytes);
+    const received = this.#received;
     const exchange = this.#exchange;
     this.#received = [];
     this.#receivedBytes = 0;
     this.#answer = null;
     this.#exchange = null;
     this.#usedMs = performance.now();
-    exchange?.resolve({ status, text });
+    exchange?.resolve({ status, readText: () => Buffer.concat(received).toString("utf8", bodyAt, bytes) });
     const next = this.#exchange === null ? this.#next() : undefined;
     if (next !== undefined) this.start(next);
   }

@@ -27,13 +27,13 @@ export function openHttpProducer(servers: Servers, address: string, countSql: st
           payload: payloadOf(task),
         })),
       });
-      let text = "";
+      let answer: Answer | null = null;
       return {
         async send() {
-          text = expect(await api.send("POST", "/v1/tasks/batch", json), 200).text;
+          answer = expect(await api.send("POST", "/v1/tasks/batch", json), 200);
         },
         readIds() {
-          const { items } = JSON.parse(text) as BatchAnswer;
+          const { items } = JSON.parse(answer?.readText() ?? '{"items":[]}') as BatchAnswer;
           if (items.length !== tasks.length || items.some(({ status }) => status !== 201))
             throw new Error(`POST /v1/tasks/batch: not all of ${tasks.length} tasks were accepted`);
           return items.map(({ task }) => task.id);
@@ -55,6 +55,6 @@ export function openHttpProducer(servers: Servers, address: string, countSql: st
 }
 
 function expect(answer: Answer, status: number): Answer {
-  if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status} ${answer.text}`);
+  if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status} ${answer.readText()}`);
   return answer;
 }

@@ -27,6 +27,8 @@ export class LoadGenerator {
   readonly #url: string;
   #numbers = 0;
   #prepared: PreparedCall[] = [];
+  /** Tasks of them. */
+  #preparedCount = 0;
   /** What `fill` made last. */
   #filled: readonly string[] = [];
 
@@ -54,6 +56,7 @@ export class LoadGenerator {
   prepare({ count, dueAt }: Filling): void {
     const due = dueAt ?? Date.now() + farMs;
     this.#prepared = [];
+    this.#preparedCount = count;
     for (let left = count; left > 0; left -= bulkTasks) {
       const tasks = Array.from({ length: Math.min(bulkTasks, left) }, () => this.#task(due));
       this.#prepared.push(this.#producer.prepareMany(tasks));
@@ -70,10 +73,15 @@ export class LoadGenerator {
         for (let call = calls[next++]; call !== undefined; call = calls[next++]) await call.send();
       }),
     );
-    const elapsedMs = performance.now() - startedMs;
-    this.#filled = calls.flatMap((call) => call.readIds());
+    return { count: this.#preparedCount, elapsedMs: performance.now() - startedMs };
+  }
+
+  /** Reads their answers; throws unless all of it was accepted. */
+  readAnswers(): void {
+    this.#filled = this.#prepared.flatMap((call) => call.readIds());
     this.#prepared = [];
-    return { count: new Set(this.#filled).size, elapsedMs };
+    const different = new Set(this.#filled).size;
+    if (different !== this.#preparedCount) throw new Error(`${different} of ${this.#preparedCount} ids are there`);
   }
 
   /** Adds so many tasks by the bulk way; those that are due at an instant all before it. */
@@ -83,6 +91,7 @@ export class LoadGenerator {
     while (ids.length < count) {
       this.prepare({ count: Math.min(count - ids.length, preparedMax), dueAt });
       elapsedMs += (await this.sendPrepared()).elapsedMs;
+      this.readAnswers();
       ids = ids.concat(this.#filled);
     }
     this.#filled = ids;

@@ -75,6 +75,10 @@ export class Session {
     return this.#producer.call("sendPrepared");
   }
 
+  readAnswers(): Promise<void> {
+    return this.#producer.call("readAnswers");
+  }
+
   cancelAll(): ReturnType<LoadGenerator["cancelAll"]> {
     return this.#producer.call("cancelAll");
   }
