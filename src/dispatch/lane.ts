@@ -1,5 +1,5 @@
 // Owns the running side of a queue: sleeps until its head is due, takes as many tasks as there are free slots, claims them and lets them
-// be fired. It goes on without sleeping until a take comes back empty.
+// be fired. It goes on without sleeping while takes come back full.
 
 import { type DueIndex, idsPerTakeMax } from "../due-index/due-index.ts";
 import type { Clock } from "../runtime/clock.ts";
