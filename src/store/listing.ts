@@ -69,14 +69,19 @@ async function earliestOf(narrow: RawBuilder<unknown>, connection: Connection, r
   const { filter, page } = request;
   const found: TaskRow[] = [];
   let { after } = page;
+  let isCounted = false;
   for (let count = nearRows; ; count *= sliceGrowth) {
     const ends = await sliceEnd(filter, { ...page, after }, count).execute(connection);
     const until = ends.rows[0]?.until ?? null;
     const slice = { ...page, after, limit: page.limit - found.length, ...(until === null ? {} : { until }) };
     found.push(...(await run(connection, mergedByDueTime(filter, slice))));
     if (until === null || found.length >= page.limit) return found;
-    const few = count === nearRows ? await amongFew(connection, narrow, page) : null;
-    if (few !== null) return few;
+    // Where the next slice is likely to fill the page, more than a few meet the conditions: they need not be counted.
+    if (!isCounted && found.length * (1 + sliceGrowth) < page.limit) {
+      isCounted = true;
+      const few = await amongFew(connection, narrow, page);
+      if (few !== null) return few;
+    }
     after = { dueAt: until, id: greatestId };
   }
 }

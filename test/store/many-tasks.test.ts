@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listTasks } from "../../src/store/listing.ts";
 import { QueueStatsReader } from "../../src/store/queue-stats.ts";
 import type { TaskCursor, TaskFilter, TaskOrder } from "../../src/store/task-filter.ts";
+import { Explainer } from "./plans.ts";
 import { openStore } from "./store.ts";
 
 const pageMax = 500;
@@ -27,7 +28,8 @@ describe("a page", () => {
   /** Tasks of three queues, many of them due at the same instants; what is looked for stands together, far from either end. */
   beforeAll(async () => {
     const labels = `case when i between 5001 and ${5_000 + fewMax} then '{"few":"1","many":"1"}'
-      when i = ${5_001 + fewMax} then '{"many":"1"}' else '{}' end`;
+      when i = ${5_001 + fewMax} then '{"many":"1"}'
+      when i % 50 = 0 then '{"common":"1"}' else '{}' end`;
     await insertTasks(
       "queue, key, state, due_at, labels, schedule_id",
       `(array['default', 'mail', 'reports'])[i % 3 + 1], case when i between 5001 and ${5_001 + fewMax} then 'many-' else 'other-' end || i,
@@ -46,6 +48,7 @@ describe("a page", () => {
     ["a label, in a queue", { labels: { many: "1" }, queue: "mail" }, `labels @> '{"many":"1"}' and queue = 'mail'`],
     ["a label of ten thousand within reach", { labels: { few: "1" }, reach }, `labels @> '{"few":"1"}'`],
     ["a label of one more within reach", { labels: { many: "1" }, reach }, `labels @> '{"many":"1"}'`],
+    ["a label of one in fifty", { labels: { common: "1" } }, `labels @> '{"common":"1"}'`],
     ["keys that begin alike", { keyPrefix: "many-" }, "starts_with(key, 'many-')"],
     ["a few keys that begin alike", { keyPrefix: "many-77" }, "starts_with(key, 'many-77')"],
     ["a schedule", { scheduleId: "00000000-0000-7000-8000-000000000001" }, "schedule_id is not null"],
@@ -69,6 +72,24 @@ describe("a page", () => {
     );
     expect(await allPages(filter, order)).toEqual(rows.map(({ id }) => id));
   });
+
+  test.each([
+    ["half of all", "many", 0],
+    ["a fiftieth", "common", 0],
+    ["none", "nobody", 1],
+  ])(
+    "by due time of a label that %s have is read with no more counts of them than it needs",
+    async (_name, label, counts) => {
+      const explainer = await Explainer.open(store);
+      try {
+        const page = { order: "dueAt", limit: 50, after: null } as const;
+        const sent = await explainer.record((recording) => listTasks(recording, { labels: { [label]: "1" } }, page));
+        expect(sent.filter(({ text }) => text.includes(") counted"))).toHaveLength(counts);
+      } finally {
+        await explainer.close();
+      }
+    },
+  );
 });
 
 async function allPages(filter: TaskFilter, order: TaskOrder): Promise<string[]> {
