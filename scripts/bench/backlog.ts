@@ -3,7 +3,8 @@
 
 import { backlogKeys, backlogLines, backlogTask } from "./backlog-tasks.ts";
 import { type BenchServers, startBenchServers, type Store } from "./bench-servers.ts";
-import { closedLoop, FlatService, latenessOf, openLoop, Receiver } from "./flat-service.ts";
+import { latenessOf, Receiver } from "./receiver.ts";
+import { closedLoop, openLoop, Service, storeSettings } from "./service.ts";
 import { summarize } from "./statistics.ts";
 
 type Figure = Readonly<Record<string, unknown>>;
@@ -35,7 +36,7 @@ type Round = Readonly<Record<(typeof measures)[number] | keyof typeof listings, 
 
 interface Side {
   readonly store: Store;
-  readonly service: FlatService;
+  readonly service: Service;
   readonly keys: Generator<string, never>;
   readonly rounds: Round[];
 }
@@ -80,7 +81,7 @@ async function openSide(
   { name, redisNumber, tasks }: { name: string; redisNumber: number; tasks: number },
 ): Promise<Side> {
   const store = await servers.open(name, redisNumber);
-  return { store, service: await FlatService.start(store), keys: backlogKeys(tasks), rounds: [] };
+  return { store, service: await Service.start(storeSettings(store)), keys: backlogKeys(tasks), rounds: [] };
 }
 
 async function measureRound(side: Side, receiver: Receiver): Promise<void> {
@@ -103,7 +104,7 @@ async function measureRound(side: Side, receiver: Receiver): Promise<void> {
   side.rounds.push(round);
 }
 
-function accept(service: FlatService, round: string): Promise<number> {
+function accept(service: Service, round: string): Promise<number> {
   const url = "http://127.0.0.1:9/hooks/cancel-order";
   return closedLoop(acceptWidth, acceptMs, (n) =>
     service.accept({ url, delay: "30d", key: `${round}-${n}`, payload: { orderId: n } }),
@@ -111,7 +112,7 @@ function accept(service: FlatService, round: string): Promise<number> {
 }
 
 /** All due at one instant, from the first arrival to the last. */
-async function drain(service: FlatService, receiver: Receiver): Promise<number> {
+async function drain(service: Service, receiver: Receiver): Promise<number> {
   const dueAt = new Date(Date.now() + drainLeadMs).toISOString();
   for (let made = 0; made < drainTasks; made += batchTasks)
     await service.acceptBatch(
@@ -122,14 +123,14 @@ async function drain(service: FlatService, receiver: Receiver): Promise<number> 
   return Math.round((calls.length * 1_000) / (last - first));
 }
 
-async function lateness(service: FlatService, receiver: Receiver) {
+async function lateness(service: Service, receiver: Receiver) {
   const tasks = await openLoop(ratePerSecond, latenessForMs, (n) =>
     service.accept({ url: receiver.url, delay: "1s", payload: { orderId: n } }),
   );
   return latenessOf(await receiver.calls(tasks, arrivalTimeoutMs));
 }
 
-async function cancel(service: FlatService, keys: Side["keys"]): Promise<number> {
+async function cancel(service: Service, keys: Side["keys"]): Promise<number> {
   const startedMs = performance.now();
   const chosen = Array.from({ length: cancelsPerRound }, () => keys.next().value);
   const each = chosen.values();
@@ -142,7 +143,7 @@ async function cancel(service: FlatService, keys: Side["keys"]): Promise<number>
 }
 
 /** The median ms of a page of 50. */
-async function readPages(service: FlatService, query: string): Promise<number> {
+async function readPages(service: Service, query: string): Promise<number> {
   const times: number[] = [];
   for (let page = 0; page < pagesPerRound; page += 1) {
     const startedMs = performance.now();

@@ -1,8 +1,9 @@
 // Owns the figure of a burst: a flash sale, with tasks due in one second by the ten thousands in one queue, and what it does to another queue.
 
 import { startBenchServers } from "./bench-servers.ts";
-import type { Call } from "./call-receiver.ts";
-import { FlatService, latenessOf, openLoop, Receiver } from "./flat-service.ts";
+import type { Call } from "./receiver-process.ts";
+import { latenessOf, Receiver } from "./receiver.ts";
+import { openLoop, Service, storeSettings } from "./service.ts";
 import { percentile } from "./statistics.ts";
 
 type Figure = Readonly<Record<string, unknown>>;
@@ -21,7 +22,7 @@ export async function measureBurst(tasks: number): Promise<Figure> {
   const [sale, other] = [await Receiver.start(), await Receiver.start()];
   try {
     const store = await servers.open("burst", 1);
-    const service = await FlatService.start(store);
+    const service = await Service.start(storeSettings(store));
     const dueFrom = Date.now() + leadMs(tasks);
     await acceptSale(service, { url: sale.url, dueFrom, tasks });
     if (Date.now() > dueFrom - trickle.calmMs - 2_000)
@@ -53,7 +54,7 @@ export async function measureBurst(tasks: number): Promise<Figure> {
 }
 
 async function acceptSale(
-  service: FlatService,
+  service: Service,
   { url, dueFrom, tasks }: { url: string; dueFrom: number; tasks: number },
 ): Promise<void> {
   const starts = Array.from({ length: tasks / batchTasks }, (_, i) => i * batchTasks).values();

@@ -8,7 +8,7 @@ import { startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
 import { createLog } from "../../src/runtime/log.ts";
 import { makeDataFolder } from "./data-folder.ts";
 import { measureStatements } from "./event-statements.ts";
-import { post, type Rig, startRig } from "./rig.ts";
+import { type Rig, startRig } from "./rig.ts";
 import { percentile } from "./statistics.ts";
 
 type Figure = Readonly<Record<string, unknown>>;
@@ -81,12 +81,12 @@ function median(values: readonly number[]): number {
 
 async function measure(rig: Rig, { admin, variant }: { admin: pg.Client; variant: Variant }): Promise<Round> {
   await admin.query(`alter table lapse.tasks ${variant === "before" ? "disable" : "enable"} trigger user`);
-  const stream = variant === "streamed" ? await listen(rig) : null;
+  const stream = variant === "streamed" ? await rig.service.listen() : null;
   try {
     await sleep(pauseMs);
     return { acceptedPerSecond: await accept(rig), drainedPerSecond: await drain(rig) };
   } finally {
-    await stream?.();
+    stream?.();
     await admin.query("update lapse.event_recording set recorded_until = '-infinity'");
     // Each begins with the same tables, and no other pays for the vacuum.
     await admin.query("truncate lapse.events, lapse.tasks, lapse.attempts");
@@ -94,14 +94,7 @@ async function measure(rig: Rig, { admin, variant }: { admin: pg.Client; variant
   }
 }
 
-/** Reads all events; resolves to what ends it. */
-async function listen(rig: Rig): Promise<() => Promise<void>> {
-  const { body } = await rig.api.request({ path: "/v1/events", method: "GET", bodyTimeout: 0 });
-  body.on("error", () => undefined).resume();
-  return async () => void body.destroy();
-}
-
-async function accept(rig: Rig): Promise<number> {
+async function accept({ service, receiver }: Rig): Promise<number> {
   let accepted = 0;
   const startedAt = performance.now();
   const untilMs = startedAt + acceptMs;
@@ -109,7 +102,7 @@ async function accept(rig: Rig): Promise<number> {
     Array.from({ length: acceptConnections }, async (_, i) => {
       for (let n = 0; performance.now() < untilMs; n += 1) {
         const key = `order-${i}-${startedAt}-${n}`;
-        await post(rig, { url: rig.receiverUrl, delay: "30d", key, payload: { orderId: n } });
+        await service.accept({ url: receiver.url, delay: "30d", key, payload: { orderId: n } });
         accepted += 1;
       }
     }),
@@ -117,24 +110,17 @@ async function accept(rig: Rig): Promise<number> {
   return Math.round((accepted * 1_000) / (performance.now() - startedAt));
 }
 
-async function drain(rig: Rig): Promise<number> {
+async function drain({ service, receiver }: Rig): Promise<number> {
   const dueAt = new Date(Date.now() + drainLeadMs).toISOString();
   for (let made = 0; made < drainTasks; made += batchTasks) {
     const tasks = Array.from({ length: batchTasks }, (_, i) => ({
-      url: rig.receiverUrl,
+      url: receiver.url,
       dueAt,
       payload: { orderId: made + i },
     }));
-    const { statusCode, body } = await rig.api.request({
-      path: "/v1/tasks/batch",
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ tasks }),
-    });
-    await body.dump();
-    if (statusCode !== 200) throw new Error(`POST /v1/tasks/batch: ${statusCode}`);
+    await service.acceptBatch(tasks);
   }
   if (Date.now() > Date.parse(dueAt)) throw new Error("the tasks were due before all were accepted");
-  const { count, firstAt, lastAt } = await rig.arrivals(drainTasks, arrivalTimeoutMs);
+  const { count, firstAt, lastAt } = await receiver.arrivals(drainTasks, arrivalTimeoutMs);
   return Math.round((count * 1_000) / (lastAt - firstAt));
 }

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { post, type Rig } from "./rig.ts";
-import { percentile } from "./statistics.ts";
+import { type Lateness, latenessAmong } from "./receiver.ts";
+import type { Rig } from "./rig.ts";
 
 const tasks = 2_000;
 const leadMs = 5_000;
@@ -25,8 +25,8 @@ export async function measureIsolation(rig: Rig): Promise<Figure> {
   const silent = createServer(() => undefined);
   const answeringUrl = await listen(answering);
   const silentUrl = await listen(silent);
-  const spreadBeside = async (url: string) => lateness(await spread(rig, url));
-  const burstBeside = async (url: string) => lateness(await burst(rig, url));
+  const spreadBeside = async (url: string) => latenessAmong(await spread(rig, url));
+  const burstBeside = async (url: string) => latenessAmong(await burst(rig, url));
   const calm = { spread: await spreadBeside(answeringUrl), burst: await burstBeside(answeringUrl) };
   const harmed = { burst: await burstBeside(silentUrl), spread: await spreadBeside(silentUrl) };
   for (const server of [answering, silent]) server.close().closeAllConnections();
@@ -38,35 +38,25 @@ export async function measureIsolation(rig: Rig): Promise<Figure> {
 }
 
 /** Open loop, 200 a second by turns, each due a moment later. */
-async function spread(rig: Rig, otherUrl: string): Promise<readonly number[]> {
+async function spread({ service, receiver }: Rig, otherUrl: string): Promise<readonly number[]> {
   const startedAt = performance.now();
   const posts: Promise<void>[] = [];
   for (let n = 0; n < tasks; n += 1) {
     const waitMs = startedAt + (n * 1_000) / ratePerSecond - performance.now();
     if (waitMs > 0) await sleep(waitMs);
-    posts.push(post(rig, { url: n % 2 === 0 ? rig.receiverUrl : otherUrl, delay: "1s" }));
+    posts.push(service.accept({ url: n % 2 === 0 ? receiver.url : otherUrl, delay: "1s" }));
   }
   await Promise.all(posts);
-  return (await rig.arrivals(tasks / 2, arrivalTimeoutMs)).latenessMs;
+  return (await receiver.arrivals(tasks / 2, arrivalTimeoutMs)).latenessMs;
 }
 
 /** All due at one instant. */
-async function burst(rig: Rig, otherUrl: string): Promise<readonly number[]> {
+async function burst({ service, receiver }: Rig, otherUrl: string): Promise<readonly number[]> {
   const dueAt = new Date(Date.now() + leadMs).toISOString();
   await Promise.all(
-    Array.from({ length: tasks }, (_, n) => post(rig, { url: n % 2 === 0 ? rig.receiverUrl : otherUrl, dueAt })),
+    Array.from({ length: tasks }, (_, n) => service.accept({ url: n % 2 === 0 ? receiver.url : otherUrl, dueAt })),
   );
-  return (await rig.arrivals(tasks / 2, arrivalTimeoutMs)).latenessMs;
-}
-
-interface Lateness {
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
-function lateness(sortedMs: readonly number[]): Lateness {
-  return { p50: percentile(sortedMs, 0.5), p99: percentile(sortedMs, 0.99), max: percentile(sortedMs, 1) };
+  return (await receiver.arrivals(tasks / 2, arrivalTimeoutMs)).latenessMs;
 }
 
 function ratio(calm: Lateness, harmed: Lateness): number {

@@ -9,9 +9,10 @@ import { type ContenderName, contenderNames, isContenderName, isPeer } from "./c
 import { measureEvents } from "./events.ts";
 import { type FigureName, figures } from "./figures.ts";
 import { measureIsolation } from "./isolation.ts";
+import { machine } from "./machine.ts";
 import { installPeers } from "./peers/install.ts";
 import { reportComparison } from "./report.ts";
-import { machine, onRig } from "./rig.ts";
+import { onRig } from "./rig.ts";
 import { fullSizes, quickSizes, type Sizes } from "./sizes.ts";
 import { measureSteady, steadyDefaults } from "./steady.ts";
 

@@ -1,7 +1,9 @@
-// Owns the benchmarks' receiver: a process of its own that answers 204 and reports, on request, what arrived and how late.
+// Owns what a benchmark asks of its receiver: which tasks were called, in which order, and how late.
 
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import type { Call, Taken } from "./receiver-process.ts";
+import { percentile } from "./statistics.ts";
 
 export interface Arrivals {
   /** Different tasks. */
@@ -15,52 +17,71 @@ export interface Arrivals {
   readonly lastAt: number;
 }
 
-interface Waiting {
-  readonly count: number;
-  readonly response: ServerResponse;
+export interface Lateness {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
 }
 
-let latenessMs: number[] = [];
-let seen = new Set<string>();
-let repeats = 0;
-let firstAt = 0;
-let lastAt = 0;
-let waiting: Waiting | null = null;
+/** A receiver in a process of its own. */
+export class Receiver {
+  readonly url: string;
+  readonly #child: ChildProcess;
 
-const server = createServer((request, response) => {
-  request.resume();
-  // GET /?count=N is answered once N tasks were called, GET / at once.
-  if (request.method === "GET") {
-    waiting = { count: Number(new URL(request.url ?? "/", "http://localhost").searchParams.get("count")), response };
-    return answerWaiting();
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    this.url = `http://127.0.0.1:${port}/`;
   }
-  receive(String(request.headers["webhook-id"]), Date.parse(String(request.headers["lapse-due-at"])));
-  response.writeHead(204).end();
-  answerWaiting();
-});
-server.keepAliveTimeout = 60_000;
-server.listen(0, "127.0.0.1", () => process.send?.((server.address() as AddressInfo).port));
-process.on("disconnect", () => process.exit(1));
 
-function receive(id: string, dueAt: number): void {
-  const now = performance.timeOrigin + performance.now();
-  if (firstAt === 0) firstAt = now;
-  lastAt = now;
-  if (seen.has(id)) repeats += 1;
-  else latenessMs.push(now - dueAt);
-  seen.add(id);
+  static async start(): Promise<Receiver> {
+    const child = fork(new URL("./receiver-process.ts", import.meta.url));
+    const [port] = (await once(child, "message")) as [number];
+    return new Receiver(child, port);
+  }
+
+  /** The calls since the last time, in the order in which they came: the first of each task. */
+  async taken(): Promise<readonly Call[]> {
+    return (await this.#take("")).calls;
+  }
+
+  /** The same, once so many have come; throws, saying how many did, after `timeoutMs`. */
+  async calls(count: number, timeoutMs: number): Promise<readonly Call[]> {
+    return (await this.#takeAll(count, timeoutMs)).calls;
+  }
+
+  /** What they come to. */
+  async arrivals(count: number, timeoutMs: number): Promise<Arrivals> {
+    const { calls, repeats } = await this.#takeAll(count, timeoutMs);
+    const [first, last] = [calls.at(0)?.at ?? Number.NaN, calls.at(-1)?.at ?? Number.NaN];
+    return { count: calls.length, repeats, latenessMs: sortedLateness(calls), firstAt: first, lastAt: last };
+  }
+
+  stop(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  async #takeAll(count: number, timeoutMs: number): Promise<Taken> {
+    try {
+      return await this.#take(`?count=${count}`, AbortSignal.timeout(timeoutMs));
+    } catch (cause) {
+      const arrived = await this.taken();
+      throw new Error(`${arrived.length} of ${count} tasks arrived within ${timeoutMs} ms`, { cause });
+    }
+  }
+
+  async #take(query: string, signal: AbortSignal | null = null): Promise<Taken> {
+    return (await (await fetch(this.url + query, { signal })).json()) as Taken;
+  }
 }
 
-/** Reports and starts anew. */
-function answerWaiting(): void {
-  if (waiting === null || latenessMs.length < waiting.count) return;
-  const sorted = latenessMs.toSorted((a, b) => a - b);
-  const arrivals: Arrivals = { count: sorted.length, repeats, latenessMs: sorted, firstAt, lastAt };
-  waiting.response.end(JSON.stringify(arrivals));
-  waiting = null;
-  latenessMs = [];
-  seen = new Set();
-  repeats = 0;
-  firstAt = 0;
-  lastAt = 0;
+export function latenessOf(calls: readonly Call[]): Lateness {
+  return latenessAmong(sortedLateness(calls));
+}
+
+export function latenessAmong(sortedMs: readonly number[]): Lateness {
+  return { p50: percentile(sortedMs, 0.5), p99: percentile(sortedMs, 0.99), max: percentile(sortedMs, 1) };
+}
+
+function sortedLateness(calls: readonly Call[]): readonly number[] {
+  return calls.map(({ dueAt, at }) => at - dueAt).toSorted((a, b) => a - b);
 }

@@ -4,7 +4,7 @@ import { type Comparison, type Plan, type Samples } from "./compare.ts";
 import { type ContenderName, contenders, isPeer } from "./contenders.ts";
 import { type Column, type Figure, type FigureName, figures, type Sample } from "./figures.ts";
 import { mapCpu } from "./cpu.ts";
-import { machineLine } from "./rig.ts";
+import { machineLine } from "./machine.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
 /** The whole comparison: what ran, an overview, and a table a figure. */

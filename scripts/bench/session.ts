@@ -1,52 +1,45 @@
 // Owns one contender's turn: its two processes and a receiver, all just started, on a store that nobody else uses.
 
-import { fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import type { Store } from "./bench-servers.ts";
 import type { Counts, Servers } from "./contender.ts";
 import type { ContenderName } from "./contenders.ts";
 import { type CpuTimes, readCpu, subtractCpu } from "./cpu.ts";
 import type { LoadGenerator } from "./load-generator.ts";
-import type { Arrivals } from "./receiver.ts";
+import { type Arrivals, Receiver } from "./receiver.ts";
 import { Remote } from "./remote.ts";
 
 const hostFile = new URL("./host.ts", import.meta.url);
-const receiverFile = new URL("./receiver.ts", import.meta.url);
 
 export class Session {
   readonly name: ContenderName;
   readonly store: Store;
-  readonly #receiver: ChildProcess;
-  readonly #receiverUrl: string;
+  readonly #receiver: Receiver;
   readonly #worker: Remote;
   readonly #producer: Remote;
 
   private constructor(
     { name, store }: { name: ContenderName; store: Store },
-    receiver: { child: ChildProcess; url: string },
+    receiver: Receiver,
     sides: { worker: Remote; producer: Remote },
   ) {
     this.name = name;
     this.store = store;
-    this.#receiver = receiver.child;
-    this.#receiverUrl = receiver.url;
+    this.#receiver = receiver;
     this.#worker = sides.worker;
     this.#producer = sides.producer;
   }
 
   static async start(name: ContenderName, store: Store, lapseFolder: string): Promise<Session> {
-    const child = fork(receiverFile);
-    const [port] = (await once(child, "message")) as [number];
-    const url = `http://127.0.0.1:${port}/`;
+    const receiver = await Receiver.start();
     const sides = {
       worker: new Remote(hostFile, ["worker", name]),
       producer: new Remote(hostFile, ["producer", name]),
     };
-    const session = new Session({ name, store }, { child, url }, sides);
+    const session = new Session({ name, store }, receiver, sides);
     try {
       const servers: Servers = { databaseUrl: store.databaseUrl, redisUrl: store.redisUrl, lapseFolder };
       const address = await sides.worker.call<string | null>("start", servers);
-      await sides.producer.call("start", { servers, address, url });
+      await sides.producer.call("start", { servers, address, url: receiver.url });
       return session;
     } catch (error) {
       await session.end();
@@ -90,17 +83,15 @@ export class Session {
   /** Resolves once so many different tasks were called since the last time; throws, saying how many were, after `timeoutMs`. */
   async arrivals(count: number, timeoutMs: number): Promise<Arrivals> {
     try {
-      const signal = AbortSignal.timeout(timeoutMs);
-      return (await (await fetch(`${this.#receiverUrl}?count=${count}`, { signal })).json()) as Arrivals;
+      return await this.#receiver.arrivals(count, timeoutMs);
     } catch (cause) {
-      const arrived = (await (await fetch(this.#receiverUrl)).json()) as Arrivals;
-      throw new Error(`${this.name}: ${arrived.count} of ${count} tasks arrived within ${timeoutMs} ms`, { cause });
+      throw new Error(`${this.name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     }
   }
 
   async end(): Promise<void> {
     await this.#producer.end();
     await this.#worker.end();
-    this.#receiver.kill("SIGKILL");
+    this.#receiver.stop();
   }
 }

@@ -4,7 +4,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { startBenchServers } from "./bench-servers.ts";
-import { FlatService, type Lateness, latenessOf, openLoop, Receiver } from "./flat-service.ts";
+import { type Lateness, latenessOf, Receiver } from "./receiver.ts";
+import { openLoop, Service, storeSettings } from "./service.ts";
 
 type Figure = Readonly<Record<string, unknown>>;
 
@@ -42,7 +43,7 @@ export async function measureSteady({
   const receiver = await Receiver.start();
   try {
     const store = await servers.open("steady", 1);
-    const service = await FlatService.start(store, { LAPSE_RETENTION: retention });
+    const service = await Service.start({ ...storeSettings(store), LAPSE_RETENTION: retention });
     const reader = new pg.Client({ connectionString: store.databaseUrl });
     await reader.connect();
     let isOver = false;

@@ -1,106 +1,55 @@
-// Owns what the benchmarks of backlog, past and bursts run on: a Lapse on servers that are given, its callers, and receivers that say in
-// which order and how late they were called.
+// Owns a Lapse of Lapse's own benchmarks as its callers see it, and the loops in which they call it.
 
-import { type ChildProcess, fork, spawn } from "node:child_process";
-import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import type { Store } from "./bench-servers.ts";
-import type { Call } from "./call-receiver.ts";
-import { readAddress } from "./ready.ts";
-import { percentile } from "./statistics.ts";
+import { type LapseProcess, startLapse } from "./lapse-process.ts";
 
-const connections = 50;
+/** One is for a stream. */
+const connections = 51;
 const tailLength = 1_000;
 const jsonType = { "content-type": "application/json" };
 
-/** None outlives the benchmark, however it ends. */
-const children = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-});
-
 type Task = Readonly<Record<string, unknown>>;
-
-export interface Lateness {
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
-/** A receiver in a process of its own. */
-export class Receiver {
-  readonly url: string;
-  readonly #child: ChildProcess;
-
-  private constructor(child: ChildProcess, port: number) {
-    this.#child = child;
-    this.url = `http://127.0.0.1:${port}/`;
-  }
-
-  static async start(): Promise<Receiver> {
-    const child = fork(new URL("./call-receiver.ts", import.meta.url));
-    const [port] = (await once(child, "message")) as [number];
-    return new Receiver(child, port);
-  }
-
-  /** The calls since the last time, in the order in which they came. */
-  async taken(): Promise<readonly Call[]> {
-    return (await (await fetch(this.url)).json()) as readonly Call[];
-  }
-
-  /** The same, once so many have come; throws after `timeoutMs`. */
-  async calls(count: number, timeoutMs: number): Promise<readonly Call[]> {
-    const response = await fetch(`${this.url}?count=${count}`, { signal: AbortSignal.timeout(timeoutMs) });
-    return (await response.json()) as readonly Call[];
-  }
-
-  stop(): void {
-    this.#child.kill("SIGKILL");
-  }
-}
-
-export function latenessOf(calls: readonly Call[]): Lateness {
-  const sorted = calls.map(({ dueAt, at }) => at - dueAt).toSorted((a, b) => a - b);
-  return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99), max: percentile(sorted, 1) };
-}
+type Settings = Readonly<Record<string, string>>;
 
 interface Started {
-  readonly child: ChildProcess;
-  readonly address: string;
+  readonly lapse: LapseProcess;
   readonly api: Pool;
 }
 
+/** What makes it use a store. */
+export function storeSettings({ databaseUrl, redisUrl }: Pick<Store, "databaseUrl" | "redisUrl">): Settings {
+  return { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, LAPSE_ALLOW_PRIVATE_TARGETS: "true" };
+}
+
 /** A Lapse in a process of its own. */
-export class FlatService {
-  readonly #store: Store;
-  readonly #settings: Readonly<Record<string, string>>;
+export class Service {
+  readonly #settings: Settings;
   #running: Started;
 
-  private constructor(store: Store, settings: Readonly<Record<string, string>>, running: Started) {
-    this.#store = store;
+  private constructor(settings: Settings, running: Started) {
     this.#settings = settings;
     this.#running = running;
   }
 
-  static async start(store: Store, settings: Readonly<Record<string, string>> = {}): Promise<FlatService> {
-    return new FlatService(store, settings, await startProcess(store, settings));
+  static async start(settings: Settings): Promise<Service> {
+    return new Service(settings, await startProcess(settings));
   }
 
   /** Ends it as an operator does, and starts another; resolves to the ms from that start until it is ready. */
   async restart(): Promise<number> {
     await this.stop();
     const startedMs = performance.now();
-    this.#running = await startProcess(this.#store, this.#settings);
+    this.#running = await startProcess(this.#settings);
     await this.get("/readyz");
     return performance.now() - startedMs;
   }
 
   async stop(): Promise<void> {
-    const { child, api } = this.#running;
+    const { lapse, api } = this.#running;
     await api.destroy();
-    child.kill("SIGTERM");
-    if (child.exitCode === null) await once(child, "exit");
+    await lapse.stop();
   }
 
   async get(path: string): Promise<unknown> {
@@ -124,9 +73,16 @@ export class FlatService {
     await this.#send(200, { path: `/v1/tasks/by-key/${encodeURIComponent(key)}`, method: "DELETE" });
   }
 
+  /** Reads all events; resolves to what ends it. */
+  async listen(): Promise<() => void> {
+    const { body } = await this.#running.api.request({ path: "/v1/events", method: "GET", bodyTimeout: 0 });
+    body.on("error", () => undefined).resume();
+    return () => void body.destroy();
+  }
+
   /** Resolves to how many were accepted; throws where one was refused. */
   async import(lines: AsyncIterable<Uint8Array>): Promise<number> {
-    const response = await fetch(new URL("/v1/tasks/import", this.#running.address), {
+    const response = await fetch(new URL("/v1/tasks/import", this.#running.lapse.address), {
       method: "POST",
       headers: { "content-type": "application/x-ndjson" },
       body: lines,
@@ -150,22 +106,9 @@ export class FlatService {
   }
 }
 
-async function startProcess(store: Store, settings: Readonly<Record<string, string>>): Promise<Started> {
-  const child = spawn(process.execPath, ["src/main.ts"], {
-    env: {
-      PATH: process.env["PATH"] ?? "",
-      PORT: "0",
-      DATABASE_URL: store.databaseUrl,
-      REDIS_URL: store.redisUrl,
-      LAPSE_ALLOW_PRIVATE_TARGETS: "true",
-      ...settings,
-    },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  children.add(child);
-  child.once("exit", () => children.delete(child));
-  const address = await readAddress(child);
-  return { child, address, api: new Pool(address, { connections }) };
+async function startProcess(settings: Settings): Promise<Started> {
+  const lapse = await startLapse(settings);
+  return { lapse, api: new Pool(lapse.address, { connections }) };
 }
 
 /** Calls `work` by turns of `width` until `endMs` of the monotonic clock; resolves to how many a second ended. */
