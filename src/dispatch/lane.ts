@@ -9,6 +9,7 @@ import { RunLoop } from "../runtime/run-loop.ts";
 import { leaseMs } from "../store/owners.ts";
 import type { ClaimedTask } from "../task/claimed-task.ts";
 import type { Claimer } from "./claimer.ts";
+import { nextTakeInMs, slowInMs } from "./company.ts";
 import type { CallEnded } from "./firing.ts";
 import { Head } from "./head.ts";
 import type { LaneOrigins } from "./lane-origins.ts";
@@ -23,13 +24,6 @@ const readyAheadMs = 5_000;
 const errorSleepMs = 100;
 /** After a take of which nothing was won (stale entries, another process was first): the next may be as barren. */
 const barrenSleepMs = 1;
-/**
- * A lane with more due than slots waits this long from take to take, unless half of them are free: the fewer takes and claims, the less each
- * task costs. With few slots there is nothing to gain.
- */
-const companyMs = 3;
-const companySlotsMin = 20;
-
 export interface LaneParts {
   readonly index: DueIndex;
   readonly claimer: Pick<Claimer, "claim">;
@@ -60,8 +54,8 @@ export class Lane {
   #running = 0;
   /** Slots for what is being taken or claimed: each may come back to be run. */
   #reserved = 0;
-  /** The round under way waits for its claim. */
-  #isClaiming = false;
+  /** When the round under way began to wait for its claim; null: it does not. */
+  #claimingAt: number | null = null;
   /** Since the main round was woken last for what a round beside it may have kept from it. */
   #hasRunBeside = false;
   /** When the last take began. */
@@ -148,24 +142,32 @@ export class Lane {
   /** A round begins in `delayMs` at the latest: beside the one under way, where that one waits for its claim. */
   #look(delayMs: number): void {
     this.#loop.wakeIn(delayMs);
-    if (this.#mayRunBeside()) this.#besideLoop.wakeIn(delayMs);
+    this.#lookBeside(delayMs);
+  }
+
+  #lookBeside(delayMs: number): void {
+    this.#besideLoop.wakeIn(Math.max(this.#besideInMs(), delayMs));
   }
 
   /**
-   * What falls due, or finds a slot, while a claim is under way need not wait for its answer: the next take and claim go beside it. Not
-   * where each claim must know of the one before: within a rate, among origins, or where two takes would return the same.
+   * With more due than slots, a slot that comes free while a claim is under way need not wait for its answer: the next take and claim may go
+   * beside it at once. Not (`sleepMsMax`) where each claim must know of the one before: within a rate, among origins, or where two takes
+   * would return the same.
    */
-  #mayRunBeside(): boolean {
-    const { isTakenOnce, origins } = this.#parts;
-    return this.#isClaiming && !this.#pace.isRated && !origins.mayDivide && isTakenOnce();
+  #besideInMs(): number {
+    const { isTakenOnce, origins, clock } = this.#parts;
+    const at = this.#claimingAt;
+    if (at === null || this.#pace.isRated || origins.mayDivide || !isTakenOnce()) return sleepMsMax;
+    return this.#isHungry ? 0 : slowInMs(at, clock.now());
   }
 
   /** In the end the main round looks again: it may have found no slot while this one held them, and gone to sleep. */
   async #roundBeside(): Promise<number> {
-    const mayRun = this.#mayRunBeside();
+    const inMs = this.#besideInMs();
+    const mayRun = inMs === 0;
     if (!mayRun && this.#hasRunBeside) this.#loop.wake();
     this.#hasRunBeside = mayRun;
-    return mayRun ? this.#round("beside") : sleepMsMax;
+    return mayRun ? this.#round("beside") : inMs;
   }
 
   /** One round; resolves to how long to sleep. */
@@ -212,12 +214,12 @@ export class Lane {
     this.#head.tell(admitted.nextAt);
     if (admitted.ids.length === 0) return barrenSleepMs;
     if (place === "beside") return (await this.#claim(admitted.ids)) ? 0 : barrenSleepMs;
-    this.#isClaiming = true;
+    this.#claimingAt = this.#parts.clock.now();
     try {
-      if (this.#mayRunBeside()) this.#besideLoop.wakeIn(this.#sleepMs());
+      this.#lookBeside(this.#sleepMs());
       return (await this.#claim(admitted.ids)) ? this.#sleepMs() : barrenSleepMs;
     } finally {
-      this.#isClaiming = false;
+      this.#claimingAt = null;
     }
   }
 
@@ -266,9 +268,9 @@ export class Lane {
 
   /** How long to wait for more slots to be free. */
   #companyInMs(): number {
-    const slots = this.#parts.shares.slots(this.queue);
-    const isAlone = this.#isHungry && slots >= companySlotsMin && 2 * this.#room() < slots;
-    return isAlone ? this.#tookAt + companyMs - this.#parts.clock.now() : 0;
+    if (!this.#isHungry) return 0;
+    const { shares, clock } = this.#parts;
+    return nextTakeInMs(shares.slots(this.queue), this.#room(), clock.now() - this.#tookAt);
   }
 
   #room(): number {

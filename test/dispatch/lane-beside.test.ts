@@ -97,6 +97,32 @@ test("claims what falls due while a claim is under way beside it", async () => {
   expect(begun).toEqual([second, first]);
 });
 
+test("what falls due waits 5 ms for a claim under way before it goes beside it", async () => {
+  const ground = newGround();
+  const asked = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const claimedAt: number[] = [];
+  const { lane, begun } = await startLaneOn(ground, {
+    beforeClaim: async () => {
+      claimedAt.push(clock.now());
+      if (claimedAt.length > 1) return;
+      asked.resolve();
+      await held.promise;
+    },
+  });
+  const second = await store.insert({ queue: ground.queue });
+  const first = await enter(ground);
+  lane.hint(first.at);
+  await asked.promise;
+  lane.hand([second]);
+  await begun(1);
+  held.resolve();
+  await begun(2);
+  const [firstAt = 0, secondAt = 0] = claimedAt;
+  // What is measured here begins after what the lane measures from, by as much as a busy machine puts between the two.
+  expect(secondAt - firstAt).toBeGreaterThan(2.5);
+});
+
 test("claims one after the other where two takes would return the same", async () => {
   const { first, second, begun } = await meetHeldClaim(false);
   expect(begun.toSorted()).toEqual([first, second].toSorted());
