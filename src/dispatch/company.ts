@@ -12,7 +12,7 @@ export function nextTakeInMs(slots: number, free: number, agoMs: number): number
 
 /**
  * In how many ms a claim that began `claimingAt` counts as slow. Until then what falls due one by one waits for it and shares the next: at
- * 1,000 a second it is less late so (p50 3.6 ms rather than 4.1, p99 25 rather than 38). A slower one may hang: others go beside it.
+ * 1,000 a second the p99 of lateness was 16 to 33 ms so, and 15 to 45 without. A slower one may hang: others go beside it.
  */
 export function slowInMs(claimingAt: number, now: number): number {
   return Math.max(0, claimingAt + slowClaimMs - now);
