@@ -13,12 +13,11 @@ import type { Database } from "../store/database.ts";
 import { LockTimeoutError } from "../store/errors.ts";
 import { leaseMs } from "../store/owners.ts";
 import { claimWithinRate } from "../store/rated-claims.ts";
+import { lockedLookMs } from "./head.ts";
 import type { Pace } from "./pace.ts";
 
 /** Lanes whose takes are claimed by one statement at most. */
 const requestsPerClaimMax = 64;
-/** A row held by a transaction of somebody else is looked at again after this. */
-const lockedLookMs = 50;
 /** The clock reckoned here runs a little ahead of Postgres's: a task found not yet due is not looked at in the same ms again. */
 const notYetDueLookMs = 1;
 

@@ -3,8 +3,8 @@
 import type { Taken } from "../due-index/due-index.ts";
 import { type Clock, timerLateMs } from "../runtime/clock.ts";
 
-/** A head that is due and was not taken is a row held by a transaction of somebody else: it is looked at again after this. */
-const lockedLookMs = 50;
+/** What is due and was not taken, or not claimed, is a row held by a transaction of somebody else: it is looked at again after this. */
+export const lockedLookMs = 50;
 
 export interface HeadParts {
   readonly clock: Clock;

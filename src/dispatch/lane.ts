@@ -24,6 +24,7 @@ const readyAheadMs = 5_000;
 const errorSleepMs = 100;
 /** After a take of which nothing was won (stale entries, another process was first): the next may be as barren. */
 const barrenSleepMs = 1;
+
 export interface LaneParts {
   readonly index: DueIndex;
   readonly claimer: Pick<Claimer, "claim">;
