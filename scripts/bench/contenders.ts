@@ -19,7 +19,8 @@ export const contenders = {
     label: "Lapse",
     keeps: "PostgreSQL",
     keepsOutcomes: true,
-    settings: "defaults, over HTTP, webhooks signed, each accepted task with a key that is unique",
+    settings:
+      "defaults but for the queue's `concurrency` of 300 (100), over HTTP, webhooks signed, each accepted task with a key that is unique",
     load: async () => (await import("./lapse.ts")).lapse,
   },
   "pg-boss": {

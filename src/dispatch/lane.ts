@@ -59,8 +59,8 @@ export class Lane {
   #claimingAt: number | null = null;
   /** Since the main round was woken last for what a round beside it may have kept from it. */
   #hasRunBeside = false;
-  /** When the last take began. */
-  #tookAt = 0;
+  /** Since when the free slots wait for company: since the last take, or since the first that came free after it. */
+  #companySince = 0;
   /** When it last had something to do. */
   #activeAt: number;
   readonly #head: Head;
@@ -239,7 +239,7 @@ export class Lane {
   async #take(room: number): Promise<readonly string[]> {
     const { clock, index } = this.#parts;
     const now = clock.now();
-    this.#tookAt = now;
+    this.#companySince = now;
     if (this.#handed.size > 0) {
       const ids = [...this.#handed].slice(0, room);
       for (const id of ids) this.#handed.delete(id);
@@ -271,7 +271,7 @@ export class Lane {
   #companyInMs(): number {
     if (!this.#isHungry) return 0;
     const { shares, clock } = this.#parts;
-    return nextTakeInMs(shares.slots(this.queue), this.#room(), clock.now() - this.#tookAt);
+    return nextTakeInMs(shares.slots(this.queue), this.#room(), clock.now() - this.#companySince);
   }
 
   #room(): number {
@@ -289,8 +289,9 @@ export class Lane {
     const ended = this.#parts.origins.began(task.url);
     this.#parts.fire(task, lease, (result) => {
       ended(result);
-      this.#running -= 1;
       this.#activeAt = this.#parts.clock.now();
+      if (this.#room() <= 0) this.#companySince = this.#activeAt;
+      this.#running -= 1;
       if (this.#isHungry || this.#handed.size > 0) this.#look(this.#companyInMs());
     });
   }

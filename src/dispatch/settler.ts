@@ -155,8 +155,8 @@ export class Settler {
     for (const [i, settled] of written.entries()) {
       const queue = settlings[i]?.task.queue;
       if (settled === null || queue === undefined) continue;
-      const { id, state, nextAttemptAt: at } = settled;
-      if (state === "scheduled" && at <= entryUntil) moves.push({ queue, id, at });
+      const { id, nextAttemptAt: at } = settled;
+      if (at !== null && at <= entryUntil) moves.push({ queue, id, at });
       else removals.push({ queue, id });
     }
     void index.remove(removals).catch(() => undefined);

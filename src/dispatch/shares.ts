@@ -33,7 +33,10 @@ export class Shares {
   readonly #parts: SharesParts;
   #owner: string;
   #slots = new Map<string, number>();
-  /** Where others want slots, or there are more than there may be, how many of its own a lane may use: the rest is given up as calls end. */
+  /**
+   * How many of its own slots a lane may use. Fewer than the queue's concurrency where others want some, or there are more than there may
+   * be: the rest is given up as calls end. A lane that has as many asks for no more: in a drain it would at every round.
+   */
   #caps = new Map<string, number>();
   /** Of the queues of which it holds or wants slots. */
   #evenShares = new Map<string, number>();
@@ -83,7 +86,7 @@ export class Shares {
     const kept = [...this.#slots].filter(([queue]) => isOld(queue));
     this.#slots = new Map([...kept, ...idle.map((share) => [share.queue, share.slots] as const)]);
     this.#evenShares = new Map(shares.map((share) => [share.queue, evenShare(share)]));
-    this.#caps = new Map(shares.flatMap((share) => capOf(share)));
+    this.#caps = new Map(shares.map((share) => [share.queue, capOf(share)]));
     // The demand is looked at anew for each: a lane may have begun calls while another's slots were given up.
     await Promise.all(
       idle.map((share) => this.#alone(share.queue, () => this.#giveUp(share, demands().get(share.queue)))),
@@ -147,13 +150,13 @@ export class Shares {
 }
 
 /** A concurrency that was lowered is shared out anew, to the last slot: in all no more than it, whatever each has in flight. */
-function capOf(share: Share): [string, number][] {
-  const { queue, concurrency, total, owners, place, othersWant } = share;
+function capOf(share: Share): number {
+  const { concurrency, total, owners, place, othersWant } = share;
   if (total > concurrency) {
     const rest = place < concurrency % Math.max(1, owners) ? 1 : 0;
-    return [[queue, Math.floor(concurrency / Math.max(1, owners)) + rest]];
+    return Math.floor(concurrency / Math.max(1, owners)) + rest;
   }
-  return othersWant > 0 ? [[queue, evenShare(share)]] : [];
+  return othersWant > 0 ? evenShare(share) : concurrency;
 }
 
 /** At least one: with more dispatchers than slots, those that hold one keep it while they need it. */

@@ -96,8 +96,8 @@ export const importLineMsMax = minuteMs;
 /** Lines of an import that are written together, as many as a flush has, and their bytes; one line more may come on top. */
 export const importTogetherMax = 500;
 export const importTogetherBytesMax = 1024 * 1024;
-/** So many times that are being written at once, while as much again is read. */
-export const importWritesMax = 2;
+/** So many of these are being written at once, while the next is read. */
+export const importWritesMax = 3;
 /** Lines that are read before other requests have a turn: some 2 ms. */
 export const importTurnLines = 100;
 /** Each so many lines the answer says how far it is. */

@@ -3,6 +3,7 @@
 import { v7 as uuidv7 } from "uuid";
 import type { NewTask } from "../task/new-task.ts";
 import { type BoundStatement, bind, type Rows, type Statement } from "./database.ts";
+import { type Column, instantType, SentRows } from "./sent-rows.ts";
 import { bodyColumns } from "./task-rows.ts";
 
 /** A new task with its id and times, ready to be stored. */
@@ -13,54 +14,32 @@ export interface Arrival {
   readonly dueAt: number;
 }
 
-type Value = string | number | null;
+/** JSON that nearly all tasks of a flush have in common, and that takes Postgres 5 µs to read: each text is sent once, and a row has its place. */
+const sharedType = { type: "int", read: (sent: string) => `(${sharedPlace}::jsonb[])[${sent}]` };
 
-/** A column of an arrival beside its id: its name, how it is sent, and what a task has there. */
-type Column = readonly [name: string, form: Form, of: (arrival: Arrival, shared: SharedTexts) => Value];
-
-/**
- * An instant goes as the number that it is: Postgres reads one in a sixth of the time of its text. `shared` is JSON that nearly all tasks of
- * a flush have in common, and that takes Postgres 5 µs to read: each text is sent once, in an array of its own, and a row has its place there.
- */
-type Form = "text" | "int" | "bigint" | "instant" | "shared";
-
-const columns: readonly Column[] = [
-  ["queue", "text", ({ task }) => task.queue],
-  ["key", "text", ({ task }) => task.key],
-  ["due_at", "instant", ({ dueAt }) => dueAt],
-  ["created_at", "instant", ({ createdAt }) => createdAt],
-  ["url", "text", ({ task }) => task.url],
-  ["method", "text", ({ task }) => task.method],
-  ["headers", "shared", ({ task }, shared) => shared.placeOf(task.headers)],
-  ["payload", "text", ({ task }) => bodyColumns(task.body).payload],
-  ["body", "text", ({ task }) => bodyColumns(task.body).body],
-  ["content_type", "text", ({ task }) => bodyColumns(task.body).content_type],
-  ["timeout_ms", "int", ({ task }) => task.timeoutMs],
-  ["retry", "shared", ({ task }, shared) => shared.placeOf(task.retry)],
-  ["misfire_grace_ms", "bigint", ({ task }) => task.misfireGraceMs],
-  ["delivery", "text", ({ task }) => task.delivery],
-  ["max_reschedules", "int", ({ task }) => task.maxReschedules],
-  ["labels", "shared", ({ task }, shared) => shared.placeOf(task.labels)],
-  ["traceparent", "text", ({ task }) => task.traceparent],
-  ["request_hash", "text", ({ task }) => task.requestHash],
+const columns: readonly Column<Arrival, SharedTexts>[] = [
+  { name: "queue", type: "text", of: ({ task }) => task.queue },
+  { name: "key", type: "text", of: ({ task }) => task.key },
+  { name: "due_at", ...instantType, of: ({ dueAt }) => dueAt },
+  { name: "created_at", ...instantType, of: ({ createdAt }) => createdAt },
+  { name: "url", type: "text", of: ({ task }) => task.url },
+  { name: "method", type: "text", of: ({ task }) => task.method },
+  { name: "headers", ...sharedType, of: ({ task }, shared) => shared.placeOf(task.headers) },
+  { name: "payload", type: "text", of: ({ task }) => bodyColumns(task.body).payload },
+  { name: "body", type: "text", of: ({ task }) => bodyColumns(task.body).body },
+  { name: "content_type", type: "text", of: ({ task }) => bodyColumns(task.body).content_type },
+  { name: "timeout_ms", type: "int", of: ({ task }) => task.timeoutMs },
+  { name: "retry", ...sharedType, of: ({ task }, shared) => shared.placeOf(task.retry) },
+  { name: "misfire_grace_ms", type: "bigint", of: ({ task }) => task.misfireGraceMs },
+  { name: "delivery", type: "text", of: ({ task }) => task.delivery },
+  { name: "max_reschedules", type: "int", of: ({ task }) => task.maxReschedules },
+  { name: "labels", ...sharedType, of: ({ task }, shared) => shared.placeOf(task.labels) },
+  { name: "traceparent", type: "text", of: ({ task }) => task.traceparent },
+  { name: "request_hash", type: "text", of: ({ task }) => task.requestHash },
 ];
 
-/** Postgres's names for the forms. */
-const types = { text: "text", int: "int", bigint: "bigint", instant: "float8", shared: "int" } as const;
-
-/** After the ids: each column's values, then each column's value that is all rows' own, then what the statement is told. */
-const eachPlace = (i: number): string => `$${2 + i}`;
-const commonPlace = (i: number): string => `$${2 + columns.length + i}`;
-const [statePlace, notAfterPlace, tallyPlace, sharedPlace] = [2, 3, 4, 5].map((n) => `$${2 * columns.length + n}`);
-const names = columns.map(([name]) => name).join(", ");
-const arrays = columns.map(([, form], i) => `${eachPlace(i)}::${types[form]}[]`).join(", ");
-const selected = columns.map(([name, form], i) => `${valueOf(name, form, commonPlace(i))} as ${name}`).join(", ");
-
-function valueOf(name: string, form: Form, common: string): string {
-  const value = `coalesce(${name}, ${common}::${types[form]})`;
-  if (form === "instant") return `to_timestamp(${value} / 1000)`;
-  return form === "shared" ? `(${sharedPlace}::jsonb[])[${value}]` : value;
-}
+const [statePlace, notAfterPlace, tallyPlace, sharedPlace] = [0, 1, 2, 3].map((n) => SentRows.place(columns, n));
+const sent = new SentRows(columns);
 
 /**
  * Counts what it stores, and nothing else: it may be sent again after its answer was lost, and may then store what a key had kept out.
@@ -72,9 +51,9 @@ function storing(name: string, onConflict: "on conflict do nothing" | ""): State
     name,
     keepsPlan: true,
     text: `with stored as (
-      insert into lapse.tasks (id, ${names}, state, next_attempt_at, updated_at, finished_at)
-      select id, ${names}, ${statePlace}::text, due_at, created_at, case when ${statePlace}::text = 'cancelled' then created_at end
-      from (select id, ${selected} from unnest($1::uuid[], ${arrays}) as sent (id, ${names})) as arrival
+      insert into lapse.tasks (id, ${sent.names}, state, next_attempt_at, updated_at, finished_at)
+      select id, ${sent.names}, ${statePlace}::text, due_at, created_at, case when ${statePlace}::text = 'cancelled' then created_at end
+      from (${sent.text}) as arrival
       where ${notAfterPlace}::timestamptz is null or clock_timestamp() < ${notAfterPlace}::timestamptz
       ${onConflict}
       returning id, queue
@@ -101,36 +80,18 @@ export interface Storing {
 
 export function bindStoring(arrivals: readonly Arrival[], { state, notAfter, isFirstSend }: Storing): BoundStatement {
   const shared = new SharedTexts();
-  const sent = columns.map(([, , of]) => columnValues(arrivals.map((arrival) => of(arrival, shared))));
   const statement = isFirstSend && arrivals.every(({ task }) => task.key === null) ? storeNewTasks : storeTasks;
   return bind(statement, [
-    arrayText(arrivals.map(({ id }) => id)),
-    ...sent.map(({ each }) => each),
-    ...sent.map(({ common }) => common),
+    ...sent.values(
+      arrivals.map(({ id }) => id),
+      arrivals,
+      shared,
+    ),
     state,
     notAfter,
     uuidv7(),
     shared.texts,
   ]);
-}
-
-/**
- * One value where all rows have the same, else each its own. Most columns are the same in all of a batch, and to write, send and read them
- * for each task took Postgres 3 of 18 µs, and as much here.
- */
-function columnValues(values: readonly Value[]): { readonly each: string; readonly common: Value } {
-  const [first = null] = values;
-  if (values.every((value) => value === first)) return { each: "{}", common: first };
-  return { each: arrayText(values), common: null };
-}
-
-/** An array as Postgres reads it (its manual, section 8.15.2). Like pg's own, without asking each element what it is. */
-function arrayText(values: readonly Value[]): string {
-  return `{${values.map((value) => (typeof value === "string" ? quoted(value) : (value ?? "NULL"))).join(",")}}`;
-}
-
-function quoted(text: string): string {
-  return `"${/["\\]/.test(text) ? text.replaceAll(/["\\]/g, "\\$&") : text}"`;
 }
 
 /** The different ones of many values as JSON, and each one's place among them, counted from 1 as in Postgres. */

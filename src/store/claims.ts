@@ -12,7 +12,7 @@ import { toTerms } from "./task-rows.ts";
 import { plantTombstones } from "./tombstones.ts";
 
 /** The columns that firing needs; no more are sent. */
-export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.attempts_before, t.due_at, t.attempt_started_at, t.lateness_ms,
+export const claimedColumns = `t.id, t.queue, t.key, t.state, t.attempts, t.attempts_before, t.due_at, t.lateness_ms,
     t.url, t.method, t.headers, t.payload, t.body, t.content_type, t.timeout_ms, t.retry, t.delivery, t.reschedules, t.max_reschedules,
     t.traceparent`;
 
@@ -77,7 +77,6 @@ export type ClaimedRow = Pick<
   | "attempts"
   | "attempts_before"
   | "due_at"
-  | "attempt_started_at"
   | "lateness_ms"
   | "url"
   | "method"
@@ -182,7 +181,6 @@ export function toClaimedTask(row: ClaimedRow): ClaimedTask {
     attempt: row.attempts,
     attemptsBefore: row.attempts_before,
     dueAt: row.due_at,
-    startedAt: row.attempt_started_at ?? row.due_at,
     latenessMs: row.lateness_ms ?? 0,
     url: row.url ?? "",
     method: row.method,

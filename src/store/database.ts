@@ -46,7 +46,8 @@ const keptPlanSession = {
   enable_nestloop: "off",
   enable_mergejoin: "off",
 };
-const keptPlanConnectionsMax = 6;
+/** Two each for claims, settles and flushes, and three for imports. */
+const keptPlanConnectionsMax = 9;
 /** What counts millions of rows may take a while, but not every core: tasks fall due meanwhile. */
 const restSession = { ...session, max_parallel_workers_per_gather: "0" };
 

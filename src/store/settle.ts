@@ -5,7 +5,7 @@ import type { Settlement } from "../task/settlement.ts";
 import type { TaskState } from "../task/task.ts";
 import { type BoundStatement, bind, type Database, type Statement } from "./database.ts";
 import { isAmong } from "./kept-plan.ts";
-import { instant } from "./task-rows.ts";
+import { type Column, instantType, SentRows } from "./sent-rows.ts";
 
 export interface Settling {
   readonly task: ClaimedTask;
@@ -18,8 +18,23 @@ export interface Settling {
 export interface Settled {
   readonly id: string;
   readonly state: TaskState;
-  readonly nextAttemptAt: number;
+  /** Null: it has ended. */
+  readonly nextAttemptAt: number | null;
 }
+
+const columns: readonly Column<Settling>[] = [
+  { name: "attempt", type: "int", of: ({ task }) => task.attempt },
+  { name: "owner", type: "uuid", of: ({ owner }) => owner },
+  { name: "duration_ms", type: "bigint", of: ({ durationMs }) => Math.round(durationMs) },
+  { name: "outcome", type: "text", of: ({ settlement }) => settlement.outcome },
+  { name: "status", type: "int", of: ({ settlement }) => settlement.status },
+  { name: "error", type: "text", of: ({ settlement }) => settlement.error },
+  { name: "snippet", type: "text", of: ({ settlement }) => settlement.responseSnippet },
+  { name: "next", type: "text", of: ({ settlement }) => settlement.next.kind },
+  { name: "next_at", ...instantType, of: ({ settlement }) => nextAt(settlement) },
+  { name: "confirm_stands", type: "boolean", of: ({ settlement }) => settlement.confirmStands },
+];
+const sent = new SentRows(columns);
 
 /**
  * `next` is what the answer led to; a cancel that was requested, or a confirm that was refused because of one, has the last word. Tasks
@@ -33,13 +48,11 @@ const settleTasks: Statement = {
   name: "settle_tasks",
   keepsPlan: true,
   text: `with current as (
-      select t.*, o.*
-      from unnest($1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[],
-          $9::text[], $10::timestamptz[], $11::boolean[])
-        as o (task_id, attempt, owner, duration_ms, outcome, status, error, snippet, next, next_at, confirm_stands)
+      select t.*, ${sent.names}
+      from (${sent.text}) o
       cross join lateral (
         select id, cancel_requested, confirm_refused, attempt_started_at, lateness_ms from lapse.tasks
-        where id = o.task_id and attempts = o.attempt and owner = o.owner
+        where id = o.id and attempts = o.attempt and owner = o.owner
         for update skip locked
       ) t
     ), settled as (
@@ -79,7 +92,7 @@ const settleTasks: Statement = {
       from settled where state <> 'scheduled' and key is not null and tombstone_until > clock_timestamp()
       on conflict do nothing
     )
-    select id, state, next_attempt_at from settled`,
+    select id, state, case when state = 'scheduled' then next_attempt_at end as next_attempt_at from settled`,
 };
 
 /**
@@ -87,7 +100,8 @@ const settleTasks: Statement = {
  * was superseded (a newer attempt owns the task, or this very outcome is written already) or is locked: `readStanding` tells.
  */
 export async function settleAttempts(database: Database, settlings: readonly Settling[]): Promise<Settled[]> {
-  const settle = bind(settleTasks, valuesOf(settlings));
+  const ids = settlings.map(({ task }) => task.id);
+  const settle = bind(settleTasks, sent.values(ids, settlings));
   const ending = endingStatements(settlings);
   const won =
     ending.length === 0
@@ -96,7 +110,7 @@ export async function settleAttempts(database: Database, settlings: readonly Set
   return won.map((row) => ({
     id: String(row["id"]),
     state: row["state"] as TaskState,
-    nextAttemptAt: Number(row["next_attempt_at"]),
+    nextAttemptAt: row["next_attempt_at"] as number | null,
   }));
 }
 
@@ -135,28 +149,12 @@ function endingStatements(settlings: readonly Settling[]): BoundStatement[] {
   return [bind(endSchedules, values), bind(cancelAhead, values)];
 }
 
-function valuesOf(settlings: readonly Settling[]): readonly unknown[] {
-  return [
-    settlings.map(({ task }) => task.id),
-    settlings.map(({ task }) => task.attempt),
-    settlings.map(({ owner }) => owner),
-    settlings.map(({ durationMs }) => Math.round(durationMs)),
-    settlings.map(({ settlement }) => settlement.outcome),
-    settlings.map(({ settlement }) => settlement.status),
-    settlings.map(({ settlement }) => settlement.error),
-    settlings.map(({ settlement }) => settlement.responseSnippet),
-    settlings.map(({ settlement }) => settlement.next.kind),
-    settlings.map(({ settlement }) => nextAt(settlement)),
-    settlings.map(({ settlement }) => settlement.confirmStands),
-  ];
-}
-
-function nextAt({ next }: Settlement): string | null {
+function nextAt({ next }: Settlement): number | null {
   switch (next.kind) {
     case "retry":
-      return instant(next.nextAttemptAt);
+      return next.nextAttemptAt;
     case "reschedule":
-      return instant(next.dueAt);
+      return next.dueAt;
     default:
       return null;
   }

@@ -11,7 +11,6 @@ export interface ClaimedTask {
   /** Attempts made before the last retry, reschedule or replace: the budget counts from there. */
   readonly attemptsBefore: number;
   readonly dueAt: number;
-  readonly startedAt: number;
   readonly latenessMs: number;
   readonly url: string;
   readonly method: HttpMethod;

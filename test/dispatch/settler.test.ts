@@ -56,8 +56,9 @@ describe("an outcome", () => {
     const batches: number[] = [];
     const counting = {
       run: async (...sent: Parameters<Database["run"]>) => {
-        batches.push((sent[0].values[0] as string[]).length);
-        return store.database.run(...sent);
+        const settled = await store.database.run(...sent);
+        batches.push(settled.length);
+        return settled;
       },
     };
     const settler = settlerOn(counting as unknown as Database, 1_000);

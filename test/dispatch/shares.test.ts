@@ -66,6 +66,15 @@ async function row(id: string): Promise<string> {
   return rows.map(({ slots, wanted }) => `${slots}+${wanted}`).join();
 }
 
+/** What every write of an owner's share changes. */
+async function version(id: string): Promise<string | undefined> {
+  const rows = await store.query<{ version: string }>(
+    "select xmin::text as version from lapse.shares where queue = $1 and owner = $2",
+    [queue, id],
+  );
+  return rows[0]?.version;
+}
+
 describe("a lane's share", () => {
   test("is eight slots at the first ask, and as many again as it uses at later ones", async () => {
     const one = await owner();
@@ -73,6 +82,15 @@ describe("a lane's share", () => {
     expect(await one.ask(0)).toBe(8);
     expect(one.granted).toEqual([queue]);
     expect(await one.ask(8)).toBe(10);
+  });
+
+  test("is not asked for again by a lane that has all of the queue's slots", async () => {
+    const one = await owner();
+    await one.ask(0);
+    expect(await one.ask(8)).toBe(concurrency);
+    const before = await version(one.id);
+    expect(await one.rebalance({ running: concurrency, isHungry: true })).toBe(concurrency);
+    expect(await version(one.id)).toBe(before);
   });
 
   test("is given up beyond twice what is in flight, where the lane has enough", async () => {

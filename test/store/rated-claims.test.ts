@@ -45,7 +45,7 @@ describe("a queue with a rate limit", () => {
     const two = await claimed([...young, ...old]);
     expect(two.claimed.map(({ id }) => id).toSorted()).toEqual(old.toSorted());
     expect(two.rate?.left).toBe(0);
-    const startedAt = one.claimed[0]?.startedAt ?? 0;
+    const startedAt = (await store.read(one.claimed[0]?.id ?? "")).attempt_started_at ?? 0;
     expect(two.rate?.nextAt).toBeGreaterThan(startedAt + hourMs);
     // Starts of one 250th of a window count as the last of them.
     expect(two.rate?.nextAt).toBeLessThanOrEqual(startedAt + hourMs + hourMs / 250);

@@ -20,7 +20,7 @@ const retry: RetryPolicy = {
   jitter: 0,
 };
 
-const firstAttempt = claimedTask({ dueAt: now - 10, startedAt: now - 8, latenessMs: 2, timeoutMs: 30_000, retry });
+const firstAttempt = claimedTask({ dueAt: now - 10, latenessMs: 2, timeoutMs: 30_000, retry });
 const lastAttempt: ClaimedTask = { ...firstAttempt, attempt: 10 };
 const atMostOnce: ClaimedTask = { ...firstAttempt, delivery: "at-most-once" };
 const silent: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null };

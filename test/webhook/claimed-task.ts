@@ -11,7 +11,6 @@ export function claimedTask(fields: Partial<ClaimedTask> = {}): ClaimedTask {
     attempt: 1,
     attemptsBefore: 0,
     dueAt: now,
-    startedAt: now,
     latenessMs: 0,
     url: "https://shop.example/hooks/cancel-order",
     method: "POST",
