@@ -9,7 +9,7 @@ import { makeWorld, testMsMax } from "./world.ts";
 
 const taskCount = sized({ usual: 2_000, long: 20_000 });
 /** From the first POST to the second in which all fall due: time to post them all, also on a slow machine. */
-const aheadMs = sized({ usual: 5_000, long: 30_000 });
+const aheadMs = sized({ usual: 12_000, long: 30_000 });
 /** Cancels come within this of the due time: a third before it, and most while the queue's slots work through what is due. */
 const cancelFromMs = -500;
 const cancelUntilMs = sized({ usual: 1_000, long: 10_000 });

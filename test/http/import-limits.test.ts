@@ -203,7 +203,7 @@ test("in production the limits are these", () => {
     lineMsMax: 60_000,
     togetherMax: 500,
     togetherBytesMax: 1_048_576,
-    writesMax: 2,
+    writesMax: 3,
     unreadBytesMax: 4_194_304,
     unreadMsMax: 60_000,
     discardMsMax: 60_000,
