@@ -1,7 +1,7 @@
 // Owns how many rows go to Postgres as the parameters of one statement: an array a column, and one value where all rows have the same.
 
 /** What one row has in a column. */
-export type Value = string | number | boolean | null;
+type Value = string | number | boolean | null;
 
 /** A column beside the rows' ids: its name, its type as it is sent, and what a row has there. `read` makes of what was sent what it stands for. */
 export interface Column<Row, Context = void> {
@@ -55,7 +55,7 @@ function columnValues(values: readonly Value[]): { readonly each: string; readon
 }
 
 /** An array as Postgres reads it (its manual, section 8.15.2). Like pg's own, without asking each element what it is. */
-export function arrayText(values: readonly Value[]): string {
+function arrayText(values: readonly Value[]): string {
   return `{${values.map((value) => (typeof value === "string" ? quoted(value) : (value ?? "NULL"))).join(",")}}`;
 }
 
