@@ -8,7 +8,7 @@ import { storeSettings } from "./service.ts";
 const countSql = `select count(*) filter (where state in ('scheduled', 'paused', 'running'))::int as live,
   count(*) filter (where state = 'succeeded')::int as succeeded from lapse.tasks`;
 
-/** A drain is faster by a third than with the default of 100, which spares receivers; with 1,000 it is no faster, and the event loop stands still for longer. */
+/** A drain is faster by a third than with the default of 100, which spares receivers; with 1,000 it is hardly faster still, and the event loop stands still for longer. */
 const slots = 300;
 
 export const lapse: Contender = {
