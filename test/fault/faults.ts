@@ -8,18 +8,29 @@ import type { Member } from "./member.ts";
 import type { FaultKind, Step } from "./plan.ts";
 import type { FaultProxy, NetworkFault } from "./proxy.ts";
 import type { Rig } from "./rig.ts";
+import { until } from "./until.ts";
 
 const slowMs = 60;
 const bytesPerSecond = 256 * 1024;
 /** One in so many writes loses its answer. */
 const cutEvery = 4;
 const staleMs = 1_500;
+const recoveryMsMax = 60_000;
 
 type Inject = (rig: Rig, members: readonly Member[], durationMs: number) => Promise<void>;
 
-/** Resolves once the world is whole again. */
-export function inject(rig: Rig, { fault, target, durationMs }: Step): Promise<void> {
-  return faults[fault](rig, rig.targets(target), durationMs);
+/** Resolves once the world is whole again. A Postgres that still recovers from the fault before is waited for. */
+export async function inject(rig: Rig, { fault, target, durationMs }: Step): Promise<void> {
+  if (fault.startsWith("postgres")) await untilRecovered(rig);
+  await faults[fault](rig, rig.targets(target), durationMs);
+}
+
+function untilRecovered({ postgres }: Rig): Promise<void> {
+  return until(
+    async () => (await rowsOf(postgres.url, "select")).length === 1,
+    recoveryMsMax,
+    "Postgres has recovered",
+  );
 }
 
 const faults: Readonly<Record<FaultKind, Inject>> = {
