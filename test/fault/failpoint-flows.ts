@@ -83,14 +83,15 @@ async function defineSchedule(caller: Caller, { url, queue }: { url: string; que
 }
 
 /**
- * Tasks that are fired, retried, missed, locked when they fall due, and won by a claim whose answer is lost. Resolves to those that were
- * held back by it.
+ * Tasks that are fired, retried, missed, locked when they fall due, and won by a claim whose answer is lost, by a dispatcher that came
+ * `since` an instant. Resolves to those that were held back by it.
  */
-export async function useDispatch(world: World, queue: string): Promise<string[]> {
+export async function useDispatch(world: World, queue: string, since: number): Promise<string[]> {
   const { caller, receiver } = world;
   const task = { url: receiver.url, queue, retry: quickRetry };
   if (needsRate(queue)) await caller.call("PUT", `/v1/queues/${queue}`, { rateLimit: { limit: 1_000, per: "1s" } });
-  const held = [lock(world, task, "let go"), lock(world, task, "claim unheard")];
+  const lock = (afterwards: AfterLock): Promise<string> => lockAtItsTime(world, task, { since, afterwards });
+  const held = [lock("let go"), lock("claim unheard")];
   await Promise.all([
     caller.accept(task),
     caller.accept({ ...task, delivery: "at-most-once" }),
@@ -148,26 +149,31 @@ const occurrencesText = (queue: string): string =>
   `select (extract(epoch from occurrence_at) * 1000)::bigint as at from lapse.tasks t join lapse.schedules s on s.id = t.schedule_id
    where s.name = '${queue}' and occurrence_at is not null order by occurrence_at`;
 
+type AfterLock = "let go" | "claim unheard";
+
 /** Holds a task's row while it falls due; then lets go, or claims it for a living dispatcher, which hears nothing of it. */
-async function lock(
+async function lockAtItsTime(
   { caller, databaseUrl }: World,
   task: Readonly<Record<string, unknown>>,
-  then: "let go" | "claim unheard",
+  { since, afterwards }: { readonly since: number; readonly afterwards: AfterLock },
 ): Promise<string> {
-  await until(async () => (await rowsOf(databaseUrl, dispatchersText)).length > 0, endMsMax, dispatchersText);
+  const hasCome = async () => (await rowsOf(databaseUrl, dispatcherText("$1"), [since])).length > 0;
+  await until(hasCome, endMsMax, "a dispatcher has registered its lease");
   const accepted = await caller.accept({ ...task, delay: "500ms" });
   const id = idOf(accepted);
   await inTransaction(databaseUrl, async (query) => {
     await query("select from lapse.tasks where id = $1 for update", [id]);
     await sleepUntil((accepted.task?.nextAttemptAt ?? 0) + lockedMs);
-    if (then === "claim unheard") await query(claimText, [id]);
+    if (afterwards === "claim unheard") await query(claimText, [id, since]);
   });
   return id;
 }
 
-const dispatchersText = "select id from lapse.dispatchers where dead_at is null order by lease_until desc limit 1";
+/** The one that renewed its lease last, of those that came since: the dead of before still have theirs for a while. */
+const dispatcherText = (since: string): string => `select id from lapse.dispatchers
+  where dead_at is null and started_at >= to_timestamp(${since}::float8 / 1000) order by lease_until desc limit 1`;
 const claimText = `update lapse.tasks set state = 'running', attempts = attempts + 1, attempt_started_at = clock_timestamp(), lateness_ms = 0,
-    version = version + 1, owner = (${dispatchersText})
+    version = version + 1, owner = (${dispatcherText("$2")})
   where id = $1 and state = 'scheduled'`;
 
 /** Repeats a call until an answer says what came of it. */

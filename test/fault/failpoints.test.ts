@@ -67,8 +67,9 @@ async function walkDispatchers(world: World): Promise<void> {
   const diedAt: number[] = [];
   const flows: Promise<string[]>[] = [];
   for (const failpoint of ofDispatchers) {
+    const since = hostNow();
     const doomed = await world.start("dispatcher", { LAPSE_FAILPOINT: failpoint });
-    flows.push(useDispatch(world, failpoint));
+    flows.push(useDispatch(world, failpoint, since));
     diedAt.push(await diesAt(doomed, failpoint));
   }
   await world.start("dispatcher");
