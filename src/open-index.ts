@@ -35,6 +35,8 @@ export interface OpenIndex {
   readonly redisIndex: SwitchingIndex | null;
   /** For the rate limit, on the same connection. */
   readonly scripts: RateLimiterParts["redis"];
+  /** A Redis Cluster's masters, as they stand now. */
+  readonly nodes: () => RedisConnection["nodes"];
   readonly closeIndex: () => void;
 }
 
@@ -42,7 +44,7 @@ export interface OpenIndex {
 export async function openIndex({ servers, database, log, metrics, wakes }: IndexParts): Promise<OpenIndex> {
   const postgres = new PostgresIndex({ readDue: (queue, request) => readDue(database, queue, request) });
   if (servers.redisUrls === null) {
-    return { index: postgres, redisIndex: null, scripts: null, closeIndex: () => undefined };
+    return { index: postgres, redisIndex: null, scripts: null, nodes: () => [], closeIndex: () => undefined };
   }
   const installation = await readSetting(database, "installation", () =>
     randomBytes(installationBytes).toString("hex"),
@@ -62,5 +64,6 @@ export async function openIndex({ servers, database, log, metrics, wakes }: Inde
   const redisIndex = new SwitchingIndex({ redis: new RedisIndex(connection, prefix), postgres, log, metrics });
   const run: RunScript = (script, key, args) =>
     connection.call((client) => client.eval(script, { keys: [key], arguments: args }));
-  return { index: redisIndex, redisIndex, scripts: { run, prefix }, closeIndex: () => connection.close() };
+  const [nodes, closeIndex] = [() => connection.nodes, () => connection.close()];
+  return { index: redisIndex, redisIndex, scripts: { run, prefix }, nodes, closeIndex };
 }

@@ -33,6 +33,7 @@ import { listTasks } from "./store/listing.ts";
 import { isMigrated, migrate } from "./store/migrate.ts";
 import { declareAllDead } from "./store/owners.ts";
 import { KnownQueues } from "./store/queues.ts";
+import { serverOf } from "./store/pool.ts";
 import { TaskReader } from "./store/reads.ts";
 import { readSetting } from "./store/settings.ts";
 import { AddressGuard, type PrivateTargets as GuardTargets } from "./webhook/address-guard.ts";
@@ -44,7 +45,7 @@ import { createSigningSecret, parseSigningSecrets } from "./webhook/signing.ts";
 
 const confirmKeyBytes = 32;
 /** What a URL without a port means. */
-const [httpPort, postgresPort, redisPort] = [80, 5432, 6379];
+const [httpPort, redisPort] = [80, 6379];
 /** For what is under way beside the calls: with Postgres silent, a round of removals would take far longer. */
 const endMsMax = 10_000;
 /** One of a hundred million tasks goes on for a minute or two: the others wait, without a connection. */
@@ -80,8 +81,8 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
 
   const secrets = await readSecrets(config, database);
   const wakes: Wakes = { onEntered: () => undefined, onQueueChanged: () => undefined };
-  const { index, redisIndex, scripts, closeIndex } = await openIndex({ servers, database, log, metrics, wakes });
-  const own = ownEndpoints(servers);
+  const { index, redisIndex, scripts, nodes, closeIndex } = await openIndex({ servers, database, log, metrics, wakes });
+  const own = ownEndpoints(servers, nodes);
   const guard = new AddressGuard({ privateTargets: privateTargetsOf(config.privateTargets), nat64: config.nat64, own });
   const confirmTokens = createConfirmTokens(secrets.confirmKey);
   const sender = new Sender({ guard, signingKeys: secrets.signingKeys, confirmTokens, version });
@@ -117,7 +118,7 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
     guard,
   };
   const server = await listen(createApp(apiParts(given)), config);
-  own.add(server.url, httpPort);
+  own.addUrl(server.url, httpPort);
   for (const part of [dispatcher, producer, events, maintenance]) part?.start();
   log.info({ role: config.role, postgres: servers.postgres, index: servers.index }, "service.started");
 
@@ -270,10 +271,11 @@ async function readReadiness(
 }
 
 /** Its own address joins them once it listens. */
-function ownEndpoints({ databaseUrl, redisUrls }: Servers): OwnEndpoints {
-  const own = new OwnEndpoints();
-  own.add(databaseUrl, postgresPort);
-  for (const url of redisUrls ?? []) own.add(url, redisPort);
+function ownEndpoints({ databaseUrl, redisUrls }: Servers, redisNodes: OpenIndex["nodes"]): OwnEndpoints {
+  const own = new OwnEndpoints(redisNodes);
+  const postgres = serverOf(databaseUrl);
+  if (postgres !== null) own.add(postgres);
+  for (const url of redisUrls ?? []) own.addUrl(url, redisPort);
   return own;
 }
 

@@ -30,6 +30,8 @@ export interface RedisCommands {
 /** A client of either kind, as far as its lifetime goes. */
 interface RedisLifetime {
   readonly isOpen: boolean;
+  /** Of a cluster alone. */
+  readonly nodeByAddress?: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
   on(event: "error" | "ready" | "end", listener: (error?: unknown) => void): unknown;
   connect(): Promise<unknown>;
   destroy(): void;
@@ -88,6 +90,11 @@ export class RedisConnection {
       await connection.#subscriber.subscribe(options.channel, options.onWake);
     });
     return connection;
+  }
+
+  /** The masters that a cluster said it has when it was last asked, also those that no URL names; none of a single server. */
+  get nodes(): readonly { readonly host: string; readonly port: number }[] {
+    return [...(this.#client.nodeByAddress?.values() ?? [])];
   }
 
   /** Runs a call, for 250 ms at most. Rejects with `RedisUnavailableError`, also for OOM, READONLY, LOADING and CLUSTERDOWN. */

@@ -61,6 +61,12 @@ export function makePool(url: string, settings: PoolSettings): pg.Pool {
   return pool;
 }
 
+/** Where a URL leads as pg reads it, with its `host` and `port` parameters and PGHOST; null for a socket in the file system. */
+export function serverOf(url: string): { readonly host: string; readonly port: number } | null {
+  const { host, port } = new pg.Client({ connectionString: url });
+  return host.startsWith("/") ? null : { host, port };
+}
+
 /** The text of a statement as kysely takes it, which knows no names: it opens with the statement's own, in a comment. */
 export function namedText({ name, text }: { readonly name: string; readonly text: string }): string {
   return `/*${name}*/ ${text}`;

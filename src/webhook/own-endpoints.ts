@@ -5,7 +5,7 @@ import { networkInterfaces } from "node:os";
 import { holds, listOf } from "./deny-list.ts";
 import type { Lookup } from "./host-lookup.ts";
 
-interface Endpoint {
+export interface Endpoint {
   /** An address without brackets, or a name. */
   readonly host: string;
   readonly port: number;
@@ -16,12 +16,22 @@ const loopback = ["127.0.0.0/8", "::1"];
 
 export class OwnEndpoints {
   readonly #endpoints: Endpoint[] = [];
+  readonly #more: () => readonly Endpoint[];
 
-  /** Takes a URL of any scheme; one that names no host (a socket in the file system) adds nothing. */
-  add(url: string, defaultPort: number): void {
+  /** `more` is asked each time, for those that come and go. */
+  constructor(more: () => readonly Endpoint[] = () => []) {
+    this.#more = more;
+  }
+
+  add({ host, port }: Endpoint): void {
+    this.#endpoints.push({ host: host.toLowerCase(), port });
+  }
+
+  /** Takes a URL of any scheme; one that names no host means this machine. */
+  addUrl(url: string, defaultPort: number): void {
     const { hostname, port } = new URL(url);
-    const host = hostname.replace(/^\[(.*)\]$/, "$1").toLowerCase();
-    if (host !== "") this.#endpoints.push({ host, port: Number(port) || defaultPort });
+    const host = hostname.replace(/^\[(.*)\]$/, "$1") || "localhost";
+    this.add({ host, port: Number(port) || defaultPort });
   }
 
   /** Whether a URL with this host and port points here, as far as can be said without looking anything up. */
@@ -44,7 +54,7 @@ export class OwnEndpoints {
   }
 
   #at(port: number): string[] {
-    return this.#endpoints.filter((own) => own.port === port).map(({ host }) => host);
+    return [...this.#endpoints, ...this.#more()].filter((own) => own.port === port).map(({ host }) => host);
   }
 }
 

@@ -2,7 +2,9 @@
 
 import dns from "node:dns";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { until } from "../support/flow.ts";
 import { startReceiver } from "../support/receiver.ts";
+import { startRedisCluster } from "../support/redis-cluster.ts";
 import { startRedis, type TestRedis } from "../support/servers.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { type Planter, startPlanter } from "./planted.ts";
@@ -77,4 +79,18 @@ test("its own are blocked at fire where a name resolves to them, and another por
   expect(outcomes.get(other)).toBe("succeeded");
   expect(receiver.requests).toHaveLength(1);
   await receiver.close();
+});
+
+test("a node of its Redis Cluster that only the cluster names is refused once that is known", async () => {
+  const cluster = await startRedisCluster();
+  const config = { redisUrls: cluster.urls.slice(0, 2), privateTargets: { allow: "all" }, role: "api" } as const;
+  const clustered = await startTestService({ redis: "away", config });
+  const url = `http://127.0.0.1:${cluster.nodes[2]?.port}/`;
+  const refused = await until(
+    () => clustered.api.post("/v1/tasks", { url, delay: "1h" }),
+    ({ status }) => status !== 201,
+  );
+  expect(refused.problem).toMatchObject({ status: 422, errors: [{ path: "/url" }] });
+  await clustered.stop();
+  await cluster.stop();
 });

@@ -17,7 +17,7 @@ const lookup = (host: string): Promise<readonly string[]> =>
 
 function guardOf(urls: readonly string[], more: Partial<GuardParts> = {}): AddressGuard {
   const own = new OwnEndpoints();
-  for (const url of urls) own.add(url, url.startsWith("redis") ? 6379 : url.startsWith("postgres") ? 5432 : 80);
+  for (const url of urls) own.addUrl(url, url.startsWith("redis") ? 6379 : url.startsWith("postgres") ? 5432 : 80);
   return new AddressGuard({ privateTargets: "all", own, lookup, ...more });
 }
 
@@ -98,8 +98,18 @@ test("a list of CIDRs allows what it names, also where it is Lapse's own, and no
   }
 });
 
-test("a URL without a host, as of a socket in the file system, adds nothing", () => {
-  const own = new OwnEndpoints();
-  own.add("postgres:///lapse?host=/var/run/postgresql", 5432);
-  expect(own.has("", 5432)).toBe(false);
+test("a URL without a host means this machine", () => {
+  const guard = guardOf(["redis:///0"]);
+  expect(guard.checkUrl("http://127.0.0.1:6379/")).toMatch(itself);
+  expect(guard.checkUrl("http://10.0.0.5:6379/")).toBeNull();
+});
+
+test("endpoints that come and go count as they stand at each look", async () => {
+  let nodes = [{ host: "10.0.0.5", port: 7000 }];
+  const guard = new AddressGuard({ privateTargets: "all", own: new OwnEndpoints(() => nodes), lookup });
+  expect(guard.checkUrl("http://10.0.0.5:7000/")).toMatch(itself);
+  expect(await guard.resolve("alias.test", 7000)).toEqual([]);
+  nodes = [{ host: "10.0.0.6", port: 7000 }];
+  expect(guard.checkUrl("http://10.0.0.5:7000/")).toBeNull();
+  expect(await guard.resolve("mixed.test", 7000)).toEqual(["10.0.0.5"]);
 });
