@@ -72,16 +72,22 @@ export class AddressGuard {
   checkTarget(target: Target): string | null {
     const host = hostOf(target);
     const denyList = this.#denyList;
-    if (!denyList?.allows(host) && this.#own.has(host, portOf(target)))
-      return "must not point to Lapse itself or its stores";
-    if (denyList === null) return null;
-    const isDenied = isIP(host) === 0 ? isDeniedName(host, denyList) : denyList.isDenied(host);
-    if (isDenied) return "must not point to a loopback, private, link-local or reserved address";
-    if (host.endsWith(".")) return "must not hold a host name with a trailing dot";
-    if (!isAllowedPort(target.port))
-      return `must not use port ${target.port}: 80, 443 and those from 1024 are allowed, without known services'`;
-    return null;
+    const fault = denyList === null ? null : deniedFault(target, denyList);
+    // Of what is denied anyway nobody is told whether it is Lapse's own: where its stores are is no caller's to know.
+    if (fault !== null) return fault;
+    const isOwn = !denyList?.allows(host) && this.#own.has(host, portOf(target));
+    return isOwn ? "must not point to Lapse itself or its stores" : null;
   }
+}
+
+function deniedFault(target: Target, denyList: DenyList): string | null {
+  const host = hostOf(target);
+  const isDenied = isIP(host) === 0 ? isDeniedName(host, denyList) : denyList.isDenied(host);
+  if (isDenied) return "must not point to a loopback, private, link-local or reserved address";
+  if (host.endsWith(".")) return "must not hold a host name with a trailing dot";
+  if (!isAllowedPort(target.port))
+    return `must not use port ${target.port}: 80, 443 and those from 1024 are allowed, without known services'`;
+  return null;
 }
 
 /** Of a URL that was parsed: an address without brackets, or a name. */

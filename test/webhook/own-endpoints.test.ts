@@ -98,6 +98,15 @@ test("a list of CIDRs allows what it names, also where it is Lapse's own, and no
   }
 });
 
+test("of what is denied anyway nobody is told whether it is Lapse's own", () => {
+  const urls = ["http://10.0.0.5:8080", "postgres://10.0.0.5", "redis://redis:6379"];
+  const guard = guardOf(urls, { privateTargets: "none" });
+  const faultAt = (host: string): (string | null)[] =>
+    [8080, 5432, 6379].map((port) => guard.checkUrl(`http://${host}:${port}/`));
+  expect(faultAt("10.0.0.5")).toEqual(faultAt("10.0.0.6"));
+  expect(faultAt("redis").slice(1)).toEqual(faultAt("other").slice(1));
+});
+
 test("a URL without a host means this machine", () => {
   const guard = guardOf(["redis:///0"]);
   expect(guard.checkUrl("http://127.0.0.1:6379/")).toMatch(itself);
