@@ -6,6 +6,7 @@ export interface AnswerHeaders {
   readonly reschedule: string | null;
   readonly schedule: string | null;
   readonly noRetry: string | null;
+  readonly location: string | null;
 }
 
 export type AttemptResult =

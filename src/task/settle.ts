@@ -10,6 +10,8 @@ import { storableText } from "./storable-text.ts";
 
 /** The longest error text that is kept, in characters. */
 export const errorLengthMax = 500;
+/** Of where a redirect leads, for people to see what the URL should have been. */
+const locationLengthMax = 300;
 
 /** How far ahead a receiver may reschedule: from 1 s to ten years, three of them leap years at most. */
 const rescheduleMsMin = 1_000;
@@ -71,7 +73,7 @@ function settleAnswer(task: ClaimedTask, answer: Answer, at: SettleAt): Settleme
   }
   const next: Next =
     status === goneStatus ? { kind: "failed" } : tryAgain(task, at, askedDelayMs(status, headers, at.now));
-  return answered(answer, { outcome: "failed", error: describeFailure(status), next, confirmStands: false });
+  return answered(answer, { outcome: "failed", error: describeFailure(answer), next, confirmStands: false });
 }
 
 /** The receiver is not done yet. That also says that it did not act, even where the time that it names cannot be used. */
@@ -120,9 +122,11 @@ function says(header: string | null, word: string): boolean {
   return header?.trim().toLowerCase() === word;
 }
 
-function describeFailure(status: number): string {
+function describeFailure({ status, headers: { location } }: Answer): string {
   const isRedirect = status >= 300 && status <= 399;
-  return isRedirect ? `The receiver answered ${status}; redirects are not followed` : `The receiver answered ${status}`;
+  if (!isRedirect) return `The receiver answered ${status}`;
+  const to = location === null ? "" : ` with the location ${JSON.stringify(storableText(location, locationLengthMax))}`;
+  return `The receiver answered ${status}${to}; redirects are not followed`;
 }
 
 function answered(

@@ -47,7 +47,7 @@ export class Call implements Dispatcher.DispatchHandler {
   #state: "connecting" | "sent" | "ended" = "connecting";
   #timer: Timer | null = null;
   #status: number | null = null;
-  #answerHeaders: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null };
+  #answerHeaders: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null, location: null };
   #bodyBytes = 0;
 
   /** Begins the call at once. `mayStart` is asked after connecting, just before the request is written. */
@@ -105,6 +105,7 @@ export class Call implements Dispatcher.DispatchHandler {
       reschedule: headerText(headers["lapse-reschedule"]),
       schedule: headerText(headers["lapse-schedule"]),
       noRetry: headerText(headers["lapse-no-retry"]),
+      location: headerText(headers["location"]),
     };
   }
 

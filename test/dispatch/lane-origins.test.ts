@@ -20,7 +20,7 @@ const bad = "https://hangs.example/hooks";
 const answered: AttemptResult = {
   kind: "answered",
   status: 500,
-  headers: { retryAfter: null, reschedule: null, schedule: null, noRetry: null },
+  headers: { retryAfter: null, reschedule: null, schedule: null, noRetry: null, location: null },
   snippet: "",
 };
 const timedOut: AttemptResult = { kind: "timed-out", error: "no answer" };

@@ -62,7 +62,8 @@ test.each(["302", "307", "308"])("a %s leads nowhere: its Location is not called
     const hook = flow.hook({ status: Number(status), headers: { location } });
     const { id } = await flow.create({ url: hook.url, delay: "0s", retry: { maxAttempts: 1 } });
     const { lastAttempt } = await flow.reaches(id, "failed");
-    expect(lastAttempt).toMatchObject({ outcome: "failed", status: Number(status) });
+    const error = expect.stringContaining(`with the location "${location}"; redirects`);
+    expect(lastAttempt).toMatchObject({ outcome: "failed", status: Number(status), error });
     expect(hook.requests).toHaveLength(1);
   }
   const reached = trap.attempts().filter((attempt) => attempt.endsWith(` ${trap.port}`) || attempt.includes("169.254"));

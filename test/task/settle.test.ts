@@ -23,7 +23,7 @@ const retry: RetryPolicy = {
 const firstAttempt = claimedTask({ dueAt: now - 10, latenessMs: 2, timeoutMs: 30_000, retry });
 const lastAttempt: ClaimedTask = { ...firstAttempt, attempt: 10 };
 const atMostOnce: ClaimedTask = { ...firstAttempt, delivery: "at-most-once" };
-const silent: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null };
+const silent: AnswerHeaders = { retryAfter: null, reschedule: null, schedule: null, noRetry: null, location: null };
 
 function answer(status: number, headers: Partial<AnswerHeaders> = {}): AttemptResult {
   return { kind: "answered", status, headers: { ...silent, ...headers }, snippet: "so it is" };
@@ -217,6 +217,10 @@ describe("any other end of an attempt is retried with backoff", () => {
 
   test("a redirect's error says that it was not followed", () => {
     expect(settleWith(answer(302)).error).toBe("The receiver answered 302; redirects are not followed");
+    expect(settleWith(answer(301, { location: "https://shop.example/hooks/" })).error).toBe(
+      'The receiver answered 301 with the location "https://shop.example/hooks/"; redirects are not followed',
+    );
+    expect(settleWith(answer(301, { location: "/".repeat(10_000) })).error).toMatch(/\/"; redirects are not followed$/);
   });
 
   test("backoff and budget count from the last retry, reschedule or replace", () => {
@@ -267,7 +271,13 @@ describe("whatever comes", () => {
       fc.record({
         kind: fc.constant("answered" as const),
         status: fc.integer({ min: 100, max: 999 }),
-        headers: fc.record({ retryAfter: header, reschedule: header, schedule: header, noRetry: header }),
+        headers: fc.record({
+          retryAfter: header,
+          reschedule: header,
+          schedule: header,
+          noRetry: header,
+          location: header,
+        }),
         snippet: text,
       }),
       fc.record({ kind: fc.constantFrom("timed-out", "reset", "refused", "blocked", "lost"), error: text }),

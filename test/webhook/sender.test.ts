@@ -19,7 +19,7 @@ afterAll(async () => {
   await receiver.close();
 });
 
-const silent = { retryAfter: null, reschedule: null, schedule: null, noRetry: null };
+const silent = { retryAfter: null, reschedule: null, schedule: null, noRetry: null, location: null };
 
 describe("a request", () => {
   test("has the method, path and query of the task, and headers that the reference library accepts", async () => {
@@ -94,7 +94,7 @@ describe("an answer", () => {
     expect(await send({ url: receiver.url })).toEqual({
       kind: "answered",
       status: 503,
-      headers: { retryAfter: "7", reschedule: "5m", schedule: "end", noRetry: "true" },
+      headers: { retryAfter: "7", reschedule: "5m", schedule: "end", noRetry: "true", location: null },
       snippet: "Zürich",
     });
     receiver.answer({ headers: { "lapse-reschedule": ["5m", "6m"] } });
@@ -114,7 +114,11 @@ describe("an answer", () => {
   test.each([301, 302, 303, 307, 308])("%i is not followed", async (status) => {
     const trap = await startReceiver();
     receiver.answer({ status, headers: { location: trap.url } });
-    expect(await send({ url: receiver.url })).toMatchObject({ kind: "answered", status });
+    expect(await send({ url: receiver.url })).toMatchObject({
+      kind: "answered",
+      status,
+      headers: { location: trap.url },
+    });
     expect(trap.requests).toEqual([]);
     receiver.answer({});
     await trap.close();
