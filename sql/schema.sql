@@ -12,6 +12,7 @@ create table lapse.api_keys (
   created_by text not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   last_used_at timestamp with time zone,
+  expires_at timestamp with time zone,
   constraint api_keys_pkey PRIMARY KEY (id),
   constraint admin_is_not_confined CHECK (queues IS NULL OR NOT scopes @> ARRAY['admin'::text]),
   constraint digest_is_a_sha256 CHECK (octet_length(digest) = 32),

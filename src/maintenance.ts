@@ -6,6 +6,7 @@ import { DeepLooks } from "./runtime/deep-looks.ts";
 import type { Log } from "./runtime/log.ts";
 import { RunLoop } from "./runtime/run-loop.ts";
 import type { Database } from "./store/database.ts";
+import { removeExpiredApiKeys } from "./store/api-keys.ts";
 import { beat } from "./store/catch-up.ts";
 import { readTime } from "./store/due.ts";
 import { failureLevel } from "./store/errors.ts";
@@ -88,6 +89,7 @@ export class Maintenance {
   async #remove(): Promise<number> {
     const { database } = this.#parts;
     await database.query(beat);
+    await database.query(removeExpiredApiKeys);
     const counts = [
       await database.query((connection) => removeSpentTombstones(connection, removedMax)),
       await database.query((connection) => removeOldAnswers(connection, removedMax)),

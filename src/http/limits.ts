@@ -86,6 +86,8 @@ export const queueBytesMax = 16 * 1024;
 
 export const apiKeyNameCharsMax = 128;
 export const apiKeyQueuesMax = 64;
+export const apiKeyLifeMinMs = secondMs;
+export const apiKeyLifeMaxMs = tenYearsMs;
 /** 64 names of 128 characters fit. */
 export const apiKeyBytesMax = 64 * 1024;
 

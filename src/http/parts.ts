@@ -18,7 +18,7 @@ import type {
 import type { CreateScheduleOutcome, ScheduleOutcome } from "../intake/schedules.ts";
 import type { RateVerdict } from "../rate-limit/rate-limiter.ts";
 import type { Log } from "../runtime/log.ts";
-import type { ApiKey } from "../store/api-keys.ts";
+import type { ApiKey, NewApiKey } from "../store/api-keys.ts";
 import type { ForecastWindow } from "../store/forecast.ts";
 import type { Reach, TaskId } from "../store/reach.ts";
 import type { NewSchedule, Schedule, ScheduleChanges } from "../store/schedule.ts";
@@ -153,7 +153,7 @@ export interface AccessRule {
 
 export interface ApiKeysPart {
   /** `text` is the whole key, which cannot be had again. Null where there are as many as there may be. */
-  make(fields: Pick<ApiKey, "name" | "scopes" | "queues" | "createdBy">): Promise<{ key: ApiKey; text: string } | null>;
+  make(fields: Omit<NewApiKey, "id" | "digest">): Promise<{ key: ApiKey; text: string } | null>;
   list(): Promise<ApiKey[]>;
   /** False where there is none with the id. */
   revoke(id: string): Promise<boolean>;

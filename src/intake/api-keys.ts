@@ -1,5 +1,5 @@
 // Owns the API keys: making, showing and revoking them, and knowing the one that a caller sent. What was read of a key is kept for a few
-// seconds, so that a call costs no statement; a key that was revoked elsewhere is good until then, one revoked here no longer.
+// seconds, so that a call costs no statement; a key that was revoked elsewhere is good until then, one revoked here, or expired, no longer.
 
 import { timingSafeEqual } from "node:crypto";
 import { monotonicMs } from "../runtime/clock.ts";
@@ -99,13 +99,14 @@ export class ApiKeys {
   }
 
   async #look(id: string): Promise<Kept | null> {
-    const untilMs = monotonicMs() + keyKeptMs;
+    const askedAtMs = monotonicMs();
     const revocations = this.#revocations;
     const key = await this.#looks.add(id);
     if (key === null) {
       this.#kept.delete(id);
       return null;
     }
+    const untilMs = askedAtMs + Math.min(keyKeptMs, key.leftMs ?? keyKeptMs);
     const kept = { key, untilMs, isUseDue: key.isUseDue };
     if (this.#kept.size >= apiKeysMax) this.#kept.clear(); // Some of them were revoked elsewhere.
     if (revocations === this.#revocations) this.#kept.set(id, kept);

@@ -14,9 +14,15 @@ export interface ApiKey {
   readonly createdBy: string;
   readonly createdAt: number;
   readonly lastUsedAt: number | null;
+  /** Null: never. */
+  readonly expiresAt: number | null;
 }
 
-export type NewApiKey = Pick<ApiKey, "id" | "name" | "scopes" | "queues" | "createdBy"> & { readonly digest: Buffer };
+export type NewApiKey = Pick<ApiKey, "id" | "name" | "scopes" | "queues" | "createdBy"> & {
+  readonly digest: Buffer;
+  /** Null: it never expires. */
+  readonly expiresInMs: number | null;
+};
 
 /** What is asked of a key that was sent. */
 export interface FoundApiKey {
@@ -26,6 +32,8 @@ export interface FoundApiKey {
   readonly queues: readonly string[] | null;
   /** Its last use is not written, or longer ago than `usedEverySeconds`. */
   readonly isUseDue: boolean;
+  /** Until it expires; null where it never does. */
+  readonly leftMs: number | null;
 }
 
 /** A use is written this often at most. */
@@ -33,9 +41,12 @@ export const usedEverySeconds = 60;
 
 const isUseDue = `(last_used_at is null or last_used_at <= statement_timestamp() - interval '${usedEverySeconds} seconds')`;
 
+const leftMs = `(extract(epoch from expires_at - statement_timestamp()) * 1000)::float8`;
+
 const findKeys = {
   name: "find_api_keys",
-  text: `select id, digest, scopes, queues, ${isUseDue} as "isUseDue" from lapse.api_keys where id = any($1::text[])`,
+  text: `select id, digest, scopes, queues, ${isUseDue} as "isUseDue", ${leftMs} as "leftMs" from lapse.api_keys
+    where id = any($1::text[]) and (expires_at is null or expires_at > statement_timestamp())`,
 };
 
 const noteUses = {
@@ -43,7 +54,7 @@ const noteUses = {
   text: `update lapse.api_keys set last_used_at = clock_timestamp() where id = any($1::text[]) and ${isUseDue}`,
 };
 
-/** Those of the ids that there are. */
+/** Those of the ids that there are and that have not expired. */
 export async function findApiKeys(database: Database, ids: readonly string[]): Promise<FoundApiKey[]> {
   return (await database.run(bind(findKeys, [ids]))) as unknown as FoundApiKey[];
 }
@@ -56,8 +67,9 @@ export async function noteApiKeyUse(database: Database, id: string): Promise<voi
 /** Null where there are `countMax` already (a few more may come of calls made at the same instant). */
 export async function insertApiKey(connection: Connection, key: NewApiKey, countMax: number): Promise<ApiKey | null> {
   const inserted = await sql<ApiKey>`
-    insert into lapse.api_keys (id, name, scopes, queues, digest, created_by)
-    select ${key.id}, ${key.name}, ${[...key.scopes]}::text[], ${key.queues}::text[], ${key.digest}::bytea, ${key.createdBy}
+    insert into lapse.api_keys (id, name, scopes, queues, digest, created_by, expires_at)
+    select ${key.id}, ${key.name}, ${[...key.scopes]}::text[], ${key.queues}::text[], ${key.digest}::bytea, ${key.createdBy},
+      clock_timestamp() + ${key.expiresInMs}::float8 * interval '1 ms'
     where (select count(*) from lapse.api_keys) < ${countMax}
     returning ${shown}`.execute(connection);
   return inserted.rows[0] ?? null;
@@ -75,4 +87,10 @@ export async function deleteApiKey(connection: Connection, id: string): Promise<
   return deleted.numAffectedRows === 1n;
 }
 
-const shown = sql`id, name, scopes, queues, created_by as "createdBy", created_at as "createdAt", last_used_at as "lastUsedAt"`;
+/** Removes those that have expired; nobody is let in by them any more. */
+export async function removeExpiredApiKeys(connection: Connection): Promise<void> {
+  await sql`delete from lapse.api_keys where expires_at <= statement_timestamp()`.execute(connection);
+}
+
+const shown = sql`id, name, scopes, queues, created_by as "createdBy", created_at as "createdAt", last_used_at as "lastUsedAt",
+  expires_at as "expiresAt"`;

@@ -179,6 +179,7 @@ export interface ApiKeyTable {
   created_by: string;
   created_at: Generated<number>;
   last_used_at: NullableInstant;
+  expires_at: NullableInstant;
 }
 
 export interface SettingTable {

@@ -64,6 +64,21 @@ describe("a key", () => {
     expect(json).toMatchObject({ scopes: ["admin"], queues: null });
   });
 
+  test("says when it expires, where it does", async () => {
+    const made = await flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"], expiresIn: "90d" });
+    const { id, expiresAt } = made.as<{ id: string; expiresAt: string }>();
+    expect(Math.abs(Date.parse(expiresAt) - Date.now() - 90 * 86_400_000)).toBeLessThan(60_000);
+    const listed = (await flow.api.get("/v1/api-keys")).as<{ items: { id: string; expiresAt: string | null }[] }>();
+    expect(listed.items.find((key) => key.id === id)?.expiresAt).toBe(expiresAt);
+    const { api } = await makeHolder(flow.api, flow.service.url, { scopes: ["tasks:read"], expiresIn: "1s" });
+    const refused = await until(
+      () => api.get("/v1/tasks"),
+      ({ status }) => status !== 200,
+    );
+    expect(refused.status).toBe(401);
+    await api.close();
+  });
+
   test("leaves its secret nowhere in the database", async () => {
     const { secret } = await holderOf("tasks:write");
     const client = new pg.Client({ connectionString: flow.service.databaseUrl });
@@ -123,6 +138,12 @@ describe("a key", () => {
     ["no scopes", { scopes: [] }, "/scopes"],
     ["a scope that there is not", { scopes: ["tasks:admin"] }, "/scopes/0"],
     ["queues and the scope admin", { scopes: ["tasks:read", "admin"], queues: ["a"] }, "/queues"],
+    ["the shortest life", { expiresIn: "1s" }, null],
+    ["a shorter life", { expiresIn: "999ms" }, "/expiresIn"],
+    ["the longest life", { expiresIn: "3653d" }, null],
+    ["a longer life", { expiresIn: "3654d" }, "/expiresIn"],
+    ["a life without a unit", { expiresIn: 90 }, "/expiresIn"],
+    ["a life without end", { expiresIn: null }, null],
     ["a field that there is not", { expiresAt: "2027-01-01T00:00:00Z" }, "/expiresAt"],
   ])("of %s is made or refused, as its limits say", async (_what, given, path) => {
     const answer = await flow.api.post("/v1/api-keys", { name: "k", scopes: ["tasks:read"], ...given });

@@ -18,6 +18,7 @@ export interface KeyFields {
   readonly name?: string;
   readonly scopes: readonly Scope[];
   readonly queues?: readonly string[];
+  readonly expiresIn?: string;
 }
 
 /** Makes a key as `admin`, and a caller with it. */

@@ -27,6 +27,7 @@ export const knownApiKey: ApiKey = {
   createdBy: "root",
   createdAt: nowMs,
   lastUsedAt: null,
+  expiresAt: null,
 };
 export const storedKey = "the-key-of-checkout";
 

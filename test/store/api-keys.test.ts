@@ -5,14 +5,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isKeyId, keyDigest, keyId, makeKey } from "../../src/intake/api-key-text.ts";
 import { ApiKeys, apiKeysMax, keyKeptMs } from "../../src/intake/api-keys.ts";
 import { createLog } from "../../src/runtime/log.ts";
-import { findApiKeys, noteApiKeyUse } from "../../src/store/api-keys.ts";
+import { findApiKeys, noteApiKeyUse, removeExpiredApiKeys } from "../../src/store/api-keys.ts";
 import type { BoundStatement, Database } from "../../src/store/database.ts";
 import { scopes } from "../../src/task/scope.ts";
 import { openStore, type TestStore, until } from "./store.ts";
 
 /** What security asks for: a revoked key is refused everywhere within this. */
 const revokedMsMax = 5_000;
-const fields = { name: "checkout", scopes: ["tasks:read"], queues: null, createdBy: "root" } as const;
+const who = { name: "checkout", scopes: ["tasks:read"], queues: null, createdBy: "root" } as const;
+const fields = { ...who, expiresInMs: null } as const;
 
 let store: TestStore;
 /** Two processes on one database. */
@@ -111,11 +112,11 @@ describe("a key that was made", () => {
     const [first, second] = [await made({ name: "first" }), await made({ name: "second" })];
     const found = (await other.list()).filter(({ id }) => id === first.id || id === second.id);
     expect(found).toMatchObject([
-      { ...fields, name: "first", lastUsedAt: null },
-      { ...fields, name: "second" },
+      { ...who, name: "first", lastUsedAt: null, expiresAt: null },
+      { ...who, name: "second" },
     ]);
     expect(Object.keys(found[0] ?? {}).toSorted()).toEqual(
-      ["createdAt", "createdBy", "id", "lastUsedAt", "name", "queues", "scopes"].toSorted(),
+      ["createdAt", "createdBy", "expiresAt", "id", "lastUsedAt", "name", "queues", "scopes"].toSorted(),
     );
   });
 });
@@ -164,6 +165,38 @@ describe("a revoked key", () => {
 
   test.each(["", "root", "toolongid", "\0\0\0\0\0\0\0\0", "'; drop --"])("of the id %j there is none", async (id) => {
     expect(await one.revoke(id)).toBe(false);
+  });
+});
+
+describe("a key that expires", () => {
+  test("is refused from then on, also by a process that has just read it", async () => {
+    const madeAtMs = performance.now();
+    const { text } = await made({ expiresInMs: 500 });
+    expect(await one.holder(text)).not.toBeNull();
+    await until(
+      () => one.holder(text),
+      (holder) => holder === null,
+    );
+    const goodMs = performance.now() - madeAtMs;
+    expect(goodMs).toBeGreaterThanOrEqual(500);
+    expect(goodMs).toBeLessThan(keyKeptMs);
+    expect(await other.holder(text)).toBeNull();
+  });
+
+  test("says when, and is removed then, as no other key is", async () => {
+    const [soon, late, never] = [
+      await made({ expiresInMs: 1_000 }),
+      await made({ expiresInMs: 3_600_000 }),
+      await made(),
+    ];
+    const list = async () => (await one.list()).filter(({ id }) => [soon.id, late.id, never.id].includes(id));
+    const lives = (await list()).map(({ createdAt, expiresAt }) =>
+      expiresAt === null ? null : Math.round((expiresAt - createdAt) / 1_000),
+    );
+    expect(lives).toEqual([1, 3_600, null]);
+    await store.query("update lapse.api_keys set expires_at = now() where id = $1", [soon.id]);
+    await store.database.query(removeExpiredApiKeys);
+    expect((await list()).map(({ id }) => id)).toEqual([late.id, never.id]);
   });
 });
 

@@ -45,25 +45,27 @@ function makeRoute({ apiKeys }: KeyParts): Route {
       },
       problems: ["too-many-api-keys"],
     },
-    async handle({ body: { name, scopes, queues }, caller }) {
+    async handle({ body: { name, scopes, queues, expiresIn }, caller }) {
       const made = await apiKeys.make({
         name,
         scopes: [...new Set(scopes)],
         queues: queues === null ? null : [...new Set(queues)],
         createdBy: caller.apiKeyId,
+        expiresInMs: expiresIn,
       });
       if (made === null) {
         throw new ApiProblem("too-many-api-keys", `There are ${apiKeysMax} already: revoke one that is not used.`);
       }
       const { key, text } = made;
-      const shown = { id: key.id, name: key.name, scopes: key.scopes, queues: key.queues, secret: text };
+      const expiry = key.expiresAt === null ? {} : { expiresAt: renderInstant(key.expiresAt) };
+      const shown = { id: key.id, name: key.name, scopes: key.scopes, queues: key.queues, ...expiry, secret: text };
       return { status: 201, headers: { location: `${keysPath}/${key.id}` }, body: JSON.stringify(shown) };
     },
   });
 }
 
 function listRoute({ apiKeys }: KeyParts): Route {
-  const instants = { createdAt: "2026-11-21T02:00:00.000Z", lastUsedAt: "2026-11-21T02:30:00.000Z" };
+  const instants = { createdAt: "2026-11-21T02:00:00.000Z", lastUsedAt: "2026-11-21T02:30:00.000Z", expiresAt: null };
   return defineRoute({
     method: "get",
     path: keysPath,
@@ -88,7 +90,7 @@ function listRoute({ apiKeys }: KeyParts): Route {
   });
 }
 
-function renderKey({ id, name, scopes, queues, createdAt, createdBy, lastUsedAt }: ApiKey): string {
+function renderKey({ id, name, scopes, queues, createdAt, createdBy, lastUsedAt, expiresAt }: ApiKey): string {
   return JSON.stringify({
     id,
     name,
@@ -97,6 +99,7 @@ function renderKey({ id, name, scopes, queues, createdAt, createdBy, lastUsedAt 
     createdAt: renderInstant(createdAt),
     createdBy,
     lastUsedAt: lastUsedAt === null ? null : renderInstant(lastUsedAt),
+    expiresAt: expiresAt === null ? null : renderInstant(expiresAt),
   });
 }
 

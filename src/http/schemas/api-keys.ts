@@ -5,7 +5,7 @@ import "zod-openapi";
 import { scopes } from "../../task/scope.ts";
 import * as limits from "../limits.ts";
 import { instantAnswer } from "./answers.ts";
-import { evenWithFaults, nameFault, queueName } from "./fields.ts";
+import { durationField, evenWithFaults, nameFault, queueName } from "./fields.ts";
 
 const exampleKeyId = "7Kq2Xv9B";
 
@@ -40,6 +40,12 @@ export const newApiKey = z
           "The queues that it is confined to: tasks of all others look to it as if they did not exist. Left out or null: all queues. Not with `admin`, which could make itself another key.",
         example: ["default"],
       }),
+    expiresIn: durationField(
+      { minMs: limits.apiKeyLifeMinMs, maxMs: limits.apiKeyLifeMaxMs },
+      "How long it is good; then it is refused, and gone as if it had been revoked. Left out or null: until it is revoked.",
+    )
+      .nullable()
+      .default(null),
   })
   .superRefine((key, context) => {
     if (!Array.isArray(key.scopes) || !key.scopes.includes("admin") || (key.queues ?? null) === null) return;
@@ -57,6 +63,7 @@ const fields = {
 export const madeApiKeyAnswer = z
   .strictObject({
     ...fields,
+    expiresAt: instantAnswer.optional().meta({ description: "Only where `expiresIn` was given." }),
     secret: z.string().meta({
       description:
         "The whole key, shown this once: what is kept is its SHA-256. `lapse_live_`, the id, `_`, 43 random characters of base 62, and 6 that are the CRC-32 of all before: a key that was mistyped can be told without asking.",
@@ -75,6 +82,7 @@ export const apiKeysAnswer = z
             .string()
             .meta({ description: "Id of the key that made it; `root` is the one of LAPSE_API_KEY, or none." }),
           lastUsedAt: instantAnswer.nullable().meta({ description: "To the minute." }),
+          expiresAt: instantAnswer.nullable().meta({ description: "Null: never." }),
         })
         .meta({ id: "ApiKey" }),
     ),
