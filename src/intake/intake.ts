@@ -14,7 +14,7 @@ import { BulkChanger } from "./bulk.ts";
 import { Canceller } from "./canceller.ts";
 import { dueTime } from "./due-time.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
-import { acceptOnce, type OnceOutcome } from "./once.ts";
+import { acceptOnce, Once, type OnceOutcome } from "./once.ts";
 import type {
   AcceptOutcome,
   BulkFilter,
@@ -38,12 +38,14 @@ type Write = (connection: Connection) => Promise<TaskRow | null>;
 
 export class Intake {
   readonly #parts: IntakeParts;
+  readonly #once: Once;
   readonly #acceptor: Acceptor;
   readonly #canceller: Canceller;
   readonly #bulk: BulkChanger;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#once = new Once(parts.database);
     this.#acceptor = new Acceptor(parts);
     this.#canceller = new Canceller(parts);
     this.#bulk = new BulkChanger(parts.database, parts.queues, parts.signals);
@@ -70,7 +72,7 @@ export class Intake {
     { atomic, idempotency }: { atomic: boolean; idempotency: IdempotencyScope },
     render: (outcomes: AcceptOutcome[]) => StoredAnswer,
   ): Promise<OnceOutcome> {
-    return acceptOnce(this.#parts.database, this.#acceptor, { tasks, atomic, idempotency, render });
+    return acceptOnce(this.#once, this.#acceptor, { tasks, atomic, idempotency, render });
   }
 
   /** Cancels a task. After `cancelled` no attempt of it starts; `waitMs` waits for one in flight. */

@@ -36,11 +36,40 @@ export interface OnceWork<Outcome> {
 /** What a transaction under a key came to: an answer, or that the key is another's. */
 type Tried<Outcome> = { readonly answer: StoredAnswer; readonly outcome: Outcome } | null;
 
-/**
- * Works once a key: a second request with the same key and fields is answered like the first, and does nothing. Most keys are new, so the
- * work is tried first, and a kept answer looked for where the key is taken.
- */
-export async function answerOnce<Outcome>(database: Database, once: OnceWork<Outcome>): Promise<OnceOutcome> {
+export class Once {
+  readonly #database: Database;
+  /** By key and fingerprint. */
+  readonly #underWay = new Map<string, Promise<OnceOutcome>>();
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /**
+   * Works once a key: a second request with the same key and fields is answered like the first, and does nothing. Of those that come at
+   * once one works, and no other needs a connection: where each did, most of 1,000 waited for one in vain, and were told 503.
+   */
+  async answer<Outcome>(once: OnceWork<Outcome>): Promise<OnceOutcome> {
+    const { apiKeyId, method, path, key, fingerprint } = once.idempotency;
+    const name = JSON.stringify([apiKeyId, method, path, key, fingerprint]);
+    const first = this.#underWay.get(name);
+    if (first !== undefined) return repeated(await first);
+    const own = answerOnce(this.#database, once);
+    this.#underWay.set(name, own);
+    try {
+      return await own;
+    } finally {
+      this.#underWay.delete(name);
+    }
+  }
+}
+
+function repeated(outcome: OnceOutcome): OnceOutcome {
+  return outcome.kind === "answered" && isKept(outcome.answer) ? { ...outcome, replayed: true } : outcome;
+}
+
+/** Most keys are new, so the work is tried first, and a kept answer looked for where the key is taken. */
+async function answerOnce<Outcome>(database: Database, once: OnceWork<Outcome>): Promise<OnceOutcome> {
   const untilMs = monotonicMs() + inProgressWaitMs;
   while (true) {
     const tried = await tryOnce(database, once);
@@ -109,10 +138,10 @@ interface Accepted {
 }
 
 /** Accepts tasks once a key. */
-export async function acceptOnce(database: Database, acceptor: Acceptor, request: OnceRequest): Promise<OnceOutcome> {
+export async function acceptOnce(once: Once, acceptor: Acceptor, request: OnceRequest): Promise<OnceOutcome> {
   const { tasks, idempotency, render } = request;
   await acceptor.ensureQueues(tasks);
-  return answerOnce<Accepted>(database, {
+  return once.answer<Accepted>({
     idempotency,
     work: (trx) => acceptIn(trx, acceptor, request),
     render: ({ told }) => render(told),

@@ -27,7 +27,7 @@ import { type TaskRow, toOneTask } from "../store/task-rows.ts";
 import type { Task } from "../task/task.ts";
 import { nextOccurrence } from "../trigger/trigger.ts";
 import type { IdempotencyScope, StoredAnswer } from "./idempotency.ts";
-import { answerOnce, type OnceOutcome } from "./once.ts";
+import { Once, type OnceOutcome } from "./once.ts";
 import { ended, firstStanding, nextStanding, standingOf } from "./schedule-standing.ts";
 import type { IntakeSignals } from "./signals.ts";
 
@@ -73,9 +73,11 @@ interface Changed<Outcome> {
 
 export class Schedules {
   readonly #parts: SchedulesParts;
+  readonly #once: Once;
 
   constructor(parts: SchedulesParts) {
     this.#parts = parts;
+    this.#once = new Once(parts.database);
   }
 
   /** Makes a schedule. `reach`: the queues that the caller can see. */
@@ -113,7 +115,7 @@ export class Schedules {
     render: (outcome: CreateScheduleOutcome) => StoredAnswer,
   ): Promise<OnceOutcome> {
     await this.#parts.queues.ensure([schedule.queue]);
-    return answerOnce<Changed<CreateScheduleOutcome>>(this.#parts.database, {
+    return this.#once.answer<Changed<CreateScheduleOutcome>>({
       idempotency,
       work: (trx) => this.#createIn(trx, schedule, reach),
       render: ({ outcome }) => render(outcome),

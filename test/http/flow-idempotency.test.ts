@@ -51,10 +51,10 @@ describe("the same key and fields", () => {
     expect((await post(`"${key}"`, { url, delay: "1h", queue: "default" })).text).toBe(first.text);
   });
 
-  test("of many posts at once make one task and one answer", async () => {
+  test("of 1,000 posts at once make one task and one answer", async () => {
     const [key, of] = [unique("once"), unique("of")];
     const fields = { url, delay: "1h", labels: { of } };
-    const answers = await Promise.all(Array.from({ length: parallel }, () => post(key, fields)));
+    const answers = await Promise.all(Array.from({ length: 1_000 }, () => post(key, fields)));
     expect(answers.every(({ status }) => status === 201)).toBe(true);
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
     expect(answers.filter(({ headers }) => headers["idempotency-replayed"] === undefined)).toHaveLength(1);
