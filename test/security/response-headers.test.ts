@@ -61,6 +61,11 @@ test("data is not cached", async () => {
     expect((await get(path)).headers.get("cache-control")).toBe("no-store");
 });
 
+test("a connection is kept longer than the 60 s for which load balancers keep theirs", async () => {
+  const [, seconds] = /^timeout=(\d+)$/.exec((await get("/healthz")).headers.get("keep-alive") ?? "") ?? [];
+  expect(Number(seconds)).toBeGreaterThan(60);
+});
+
 test("what a proxy says of the host or the client counts for nothing", async () => {
   const call = (host: string, forwarded: string) =>
     request({
