@@ -1,7 +1,7 @@
 // Owns sending new tasks to Postgres until it is known what became of them.
 
 import { type Clock, monotonicMs, sleep } from "../runtime/clock.ts";
-import { findStored, insertArrivals, insertNewArrivals } from "../store/accept.ts";
+import { findStored, insertArrivals } from "../store/accept.ts";
 import type { Arrival } from "../store/arrivals.ts";
 import { type Database, hotCallMsMax } from "../store/database.ts";
 import { LockTimeoutError, StoreUnavailableError } from "../store/errors.ts";
@@ -23,9 +23,9 @@ export async function sendArrivals(
   const resendUntilMs = monotonicMs() + resendMsMax;
   for (let resends = 0; ; resends += 1) {
     try {
-      const insert = resends === 0 ? insertNewArrivals : insertArrivals;
-      const stored = await insert(database, arrivals, clock.now() + hotCallMsMax);
-      return resends === 0 ? stored : await database.query((connection) => findStored(connection, arrivals));
+      const sending = { notAfter: clock.now() + hotCallMsMax, isFirstSend: resends === 0 };
+      const stored = await insertArrivals(database, arrivals, sending);
+      return sending.isFirstSend ? stored : await database.query((connection) => findStored(connection, arrivals));
     } catch (error) {
       const isUnknown = error instanceof StoreUnavailableError || (resends > 0 && error instanceof LockTimeoutError);
       if (!isUnknown) throw error;

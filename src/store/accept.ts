@@ -9,31 +9,18 @@ import { type Arrival, bindStoring, storedOf } from "./arrivals.ts";
 import { type Connection, type Database, execute } from "./database.ts";
 import { bodyColumns, instant, type TaskRow } from "./task-rows.ts";
 
-/**
- * Stores all that no standing key refuses, and counts them. Resolves to the ids stored; the rest need a closer look. `notAfter`: by
- * Postgres's clock, when its answer is no longer waited for.
- */
+export interface Sending {
+  /** By Postgres's clock, in ms since the epoch: when its answer is no longer waited for, and it is to store nothing any more. */
+  readonly notAfter: number;
+  /** The arrivals were never sent before. */
+  readonly isFirstSend?: boolean;
+}
+
+/** Stores all that no standing key refuses, and counts them. Resolves to the ids stored; the rest need a closer look. */
 export async function insertArrivals(
   database: Database,
   arrivals: readonly Arrival[],
-  notAfter: number,
-): Promise<Set<string>> {
-  return insertSending(database, arrivals, { notAfter, isFirstSend: false });
-}
-
-/** The same for arrivals that were never sent before. */
-export async function insertNewArrivals(
-  database: Database,
-  arrivals: readonly Arrival[],
-  notAfter: number,
-): Promise<Set<string>> {
-  return insertSending(database, arrivals, { notAfter, isFirstSend: true });
-}
-
-async function insertSending(
-  database: Database,
-  arrivals: readonly Arrival[],
-  { notAfter, isFirstSend }: { readonly notAfter: number; readonly isFirstSend: boolean },
+  { notAfter, isFirstSend = false }: Sending,
 ): Promise<Set<string>> {
   const statement = bindStoring(arrivals, { state: "scheduled", notAfter: instant(notAfter), isFirstSend });
   return storedOf(await database.run(statement, "accept.sent"), arrivals);

@@ -19,7 +19,7 @@ import { Stalls } from "./stalls.ts";
 import { until } from "./until.ts";
 
 /** For a whole test, starting servers and all; far above what one takes. */
-export const testMsMax = sized({ usual: 120_000, long: 600_000 });
+export const testMsMax = sized({ usual: 240_000, long: 600_000 });
 /** After an outage of every kind tested, all that waits is fired and recorded within this. */
 const settleMsMax = 60_000;
 const shownLines = 15;

@@ -15,7 +15,7 @@ const later = Date.now() + 3_600_000;
 test("a flush keeps every digit and byte of what it is given", async () => {
   const json = '{"id":12345678901234567890,"price":1.10,"name":"\\"\\\\{}\'ß漢","b":1,"a":2}';
   const given = arrival({ body: { kind: "payload", json }, labels: { "a,b": '{"}' }, headers: { "x-a": "\\ \" '" } });
-  await insertArrivals(store.database, [given], later);
+  await insertArrivals(store.database, [given], { notAfter: later });
   expect(await store.read(given.id)).toMatchObject({
     payload: json,
     labels: given.task.labels,
@@ -31,7 +31,7 @@ test("a flush gives each task its own headers, labels and retry", async () => {
     retry: { ...retry, factor: n },
   }));
   const arrivals = own.map((fields) => arrival(fields));
-  await insertArrivals(store.database, arrivals, later);
+  await insertArrivals(store.database, arrivals, { notAfter: later });
   expect(await Promise.all(arrivals.map(({ id }) => store.read(id)))).toMatchObject(own);
 });
 
@@ -64,7 +64,7 @@ test("a flush gives each task its own value of every column, and none where it h
 
 /** Stores them with one flush; the rows, without what differs from time to time. */
 async function readStored(arrivals: readonly Arrival[]): Promise<object[]> {
-  await insertArrivals(store.database, arrivals, later);
+  await insertArrivals(store.database, arrivals, { notAfter: later });
   const rows = await Promise.all(arrivals.map(({ id }) => store.read(id)));
   for (const [i, row] of rows.entries()) {
     const { createdAt, dueAt } = arrivals[i] ?? {};

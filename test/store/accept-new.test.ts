@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from "uuid";
 import { afterAll, expect, test } from "vitest";
 import { Acceptor } from "../../src/intake/acceptor.ts";
 import { Clock } from "../../src/runtime/clock.ts";
-import { insertNewArrivals } from "../../src/store/accept.ts";
+import { insertArrivals } from "../../src/store/accept.ts";
 import { readAudit } from "../../src/store/audit.ts";
 import type { BoundStatement, Database } from "../../src/store/database.ts";
 import { StoreUnavailableError } from "../../src/store/errors.ts";
@@ -33,15 +33,20 @@ async function counts(queue: string): Promise<object> {
 test("all of them are stored and counted", async () => {
   const queue = await newQueue();
   const arrivals = [arrival({ queue }), arrival({ queue })];
-  expect(await insertNewArrivals(database, arrivals, later)).toEqual(new Set(arrivals.map(({ id }) => id)));
+  expect(await insertArrivals(database, arrivals, { notAfter: later, isFirstSend: true })).toEqual(
+    new Set(arrivals.map(({ id }) => id)),
+  );
   expect(await counts(queue)).toEqual({ accepted: 2, live: 2 });
 });
 
 test("none is once their answer is no longer waited for", async () => {
   const queue = await newQueue();
-  expect(await insertNewArrivals(database, [arrival({ queue }), arrival({ queue })], Date.now() - 1)).toEqual(
-    new Set(),
-  );
+  expect(
+    await insertArrivals(database, [arrival({ queue }), arrival({ queue })], {
+      notAfter: Date.now() - 1,
+      isFirstSend: true,
+    }),
+  ).toEqual(new Set());
   expect(await counts(queue)).toEqual({ accepted: 0, live: 0 });
 });
 
@@ -49,7 +54,9 @@ test("one whose key is live is left out, and the others are stored", async () =>
   const queue = await newQueue();
   await store.insert({ queue, key: "k" });
   const [taken, free] = [arrival({ queue, key: "k" }), arrival({ queue })];
-  expect(await insertNewArrivals(database, [taken, free], later)).toEqual(new Set([free.id]));
+  expect(await insertArrivals(database, [taken, free], { notAfter: later, isFirstSend: true })).toEqual(
+    new Set([free.id]),
+  );
   expect(await counts(queue)).toEqual({ accepted: 1, live: 2 });
 });
 

@@ -13,7 +13,7 @@ import { KnownQueues } from "../../src/store/queues.ts";
 import { arrival, newTask, noSignals, openStore, until } from "./store.ts";
 
 /** While its answer is waited for. */
-const later = Date.now() + 3_600_000;
+const later = { notAfter: Date.now() + 3_600_000 };
 
 const store = await openStore();
 const { database } = store;
@@ -72,9 +72,9 @@ describe("a flush", () => {
     const queue = uuidv7();
     await new KnownQueues(database).ensure([queue]);
     const arrivals = [arrival({ queue, key: "k" })];
-    expect(await insertArrivals(database, arrivals, Date.now() - 1)).toEqual(new Set());
+    expect(await insertArrivals(database, arrivals, { notAfter: Date.now() - 1 })).toEqual(new Set());
     expect(await counts(queue)).toEqual({ accepted: 0, live: 0 });
-    expect((await insertArrivals(database, arrivals, Date.now() + 5_000)).size).toBe(1);
+    expect((await insertArrivals(database, arrivals, { notAfter: Date.now() + 5_000 })).size).toBe(1);
   });
 
   test("sent again as it is stores and counts nothing more", async () => {

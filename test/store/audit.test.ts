@@ -57,7 +57,7 @@ test("sees one snapshot while tasks come between its statements", async () => {
     while (!coming.signal.aborted) {
       const before = { ...arrival(), dueAt: Date.now() + 60_000 };
       const behind = { ...arrival({ queue: "mail" }), dueAt: Date.now() + 7_200_000 };
-      await insertArrivals(database, [before, behind], Date.now() + 3_600_000);
+      await insertArrivals(database, [before, behind], { notAfter: Date.now() + 3_600_000 });
     }
   })();
   try {

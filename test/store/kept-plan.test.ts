@@ -27,7 +27,7 @@ const statements: Readonly<Record<string, (database: Database, ids: readonly str
     insertArrivals(
       database,
       ids.map(() => arrival()),
-      Date.now() + 3_600_000,
+      { notAfter: Date.now() + 3_600_000 },
     ),
 };
 

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { findStanding, findStandingByKeys, insertArrivals, insertNewArrivals } from "../../src/store/accept.ts";
+import { findStanding, findStandingByKeys, insertArrivals } from "../../src/store/accept.ts";
 import { findApiKeys } from "../../src/store/api-keys.ts";
 import { findCandidates } from "../../src/store/bulk.ts";
 import { cancelTasksById, cancelTasksByKey } from "../../src/store/cancel.ts";
@@ -111,10 +111,10 @@ const cases: readonly Case[] = [
     send: (database) => settleAttempts(database, retries()),
     mayOrder: true,
   },
-  ...([insertArrivals, insertNewArrivals] as const).map((insert) => ({
-    name: `accept by ${insert.name}`,
+  ...[false, true].map((isFirstSend) => ({
+    name: `accept of what ${isFirstSend ? "is new" : "may stand already"}`,
     send: (database: Database) =>
-      insert(database, arrivals(insert === insertArrivals ? "keyed" : "keyless"), inAnHour()),
+      insertArrivals(database, arrivals(isFirstSend ? "keyless" : "keyed"), { notAfter: inAnHour(), isFirstSend }),
     mayOrder: true,
   })),
   { name: "what stands in an arrival's way", send: on((c) => findStanding(c, arrival({ key: keys[0] ?? "" }))) },

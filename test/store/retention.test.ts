@@ -32,7 +32,7 @@ const prune = async (limit: number, retentionMs = hourMs, from: number | null = 
 async function fired(count: number): Promise<string[]> {
   const owner = await store.dispatcher();
   const arrivals = Array.from({ length: count }, () => arrival());
-  await insertArrivals(database, arrivals, later);
+  await insertArrivals(database, arrivals, { notAfter: later });
   const made = arrivals.map(({ id }) => id);
   await store.query("update lapse.tasks set next_attempt_at = now() where id = any($1)", [made]);
   const { claimed } = await claim(database, owner, made);
@@ -85,7 +85,7 @@ describe("retention", () => {
 
   test("keeps what ended within its time, and what is live", async () => {
     await fired(1);
-    await insertArrivals(database, [arrival()], later);
+    await insertArrivals(database, [arrival()], { notAfter: later });
     expect(await prune(10, 24 * hourMs)).toBe(0);
     expect(await counts()).toEqual({ balanced: true, accepted: 2, live: 1, succeeded: 1, pruned: 0 });
   });
@@ -93,7 +93,7 @@ describe("retention", () => {
   test("never removes a task that is retried at the same time", async () => {
     const faults: unknown[] = [];
     const old = Array.from({ length: 20 }, () => arrival());
-    await insertArrivals(database, old, later);
+    await insertArrivals(database, old, { notAfter: later });
     await store.query("update lapse.tasks set state = 'failed', finished_at = now() - interval '2 hours'");
     const [retried] = await Promise.all([
       Promise.all(old.map(({ id }) => database.query((connection) => retryTask(connection, id)))),
@@ -136,7 +136,7 @@ describe("the audit", () => {
   test("balances after tallies were folded", async () => {
     await fired(3);
     await prune(2);
-    await insertArrivals(database, [arrival()], later);
+    await insertArrivals(database, [arrival()], { notAfter: later });
     await foldTallies(database, uuidv7());
     await foldTallies(database, uuidv7());
     const rows = await store.query("select kind, count::int as count from lapse.tallies order by kind, count");
@@ -148,7 +148,7 @@ describe("the audit", () => {
   });
 
   test("counts what was folded once where two fold at once", async () => {
-    for (let flush = 0; flush < 20; flush += 1) await insertArrivals(database, [arrival()], later);
+    for (let flush = 0; flush < 20; flush += 1) await insertArrivals(database, [arrival()], { notAfter: later });
     await Promise.all([foldTallies(database, uuidv7()), foldTallies(database, uuidv7())]);
     expect(await counts()).toMatchObject({ balanced: true, accepted: 20 });
   });

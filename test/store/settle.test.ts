@@ -228,7 +228,7 @@ describe("a tombstone asked for while an attempt was in flight", () => {
     await remember(task.id, hourMs);
     await settle(task);
     expect(await tombstones(task.key)).toHaveLength(1);
-    const stored = await insertArrivals(database, [arrival({ key: task.key })], later);
+    const stored = await insertArrivals(database, [arrival({ key: task.key })], { notAfter: later });
     expect(stored.size).toBe(0);
   });
 
