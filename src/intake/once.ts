@@ -53,7 +53,7 @@ export class Once {
     const { apiKeyId, method, path, key, fingerprint } = once.idempotency;
     const name = JSON.stringify([apiKeyId, method, path, key, fingerprint]);
     const first = this.#underWay.get(name);
-    if (first !== undefined) return repeated(await first);
+    if (first !== undefined) return repeated(await waitedFor(first));
     const own = answerOnce(this.#database, once);
     this.#underWay.set(name, own);
     try {
@@ -62,6 +62,13 @@ export class Once {
       this.#underWay.delete(name);
     }
   }
+}
+
+/** Its work may take longer than a repeat waits: a large batch, or a Postgres that is slow to answer. */
+async function waitedFor(first: Promise<OnceOutcome>): Promise<OnceOutcome> {
+  const waited = new AbortController();
+  const late = sleep(inProgressWaitMs, waited.signal).then((): OnceOutcome => ({ kind: "in-progress" }));
+  return Promise.race([first, late]).finally(() => waited.abort());
 }
 
 function repeated(outcome: OnceOutcome): OnceOutcome {
