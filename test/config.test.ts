@@ -97,7 +97,29 @@ test.each<[Environment, RegExp]>([
   [{ PORT: "8080.5" }, /^PORT: /],
   [{ HOST: "127.0.0.1:80" }, /^HOST: expected an IP address/],
   [{ DATABASE_URL: "mysql://u:hidden@db/lapse" }, /^DATABASE_URL: expected postgres:/],
-  [{ REDIS_URL: "redis://a,localhost:6379" }, /^REDIS_URL: expected redis:/],
+  ...["postgres:hidden", "//u:hidden@db/lapse", "postgres://u:hidden@db:x/lapse"].map((url): [Environment, RegExp] => [
+    { DATABASE_URL: url },
+    /^DATABASE_URL: expected postgres:/,
+  ]),
+  [
+    { DATABASE_URL: "postgres://u:hidden@db/lapse?sslmode=on" },
+    /^DATABASE_URL: .*\(sslmode is none of disable, prefer/,
+  ],
+  [{ DATABASE_URL: "postgres://u:hidden@db/lapse?port=0" }, /^DATABASE_URL: .*\(the port is none from 1 to 65535\)/],
+  [{ DATABASE_URL: "postgres://u:hidden@db/lapse?port=x" }, /^DATABASE_URL: .*\(the port is none /],
+  [{ DATABASE_URL: "postgres://u:hidden%FF@db/lapse" }, /^DATABASE_URL: .*\(URI malformed\)/],
+  [{ DATABASE_URL: "postgres://u:hidden@db/lapse?sslrootcert=/nowhere" }, /^DATABASE_URL: .*open '\/nowhere'\)/],
+  ...[
+    "redis://a,localhost:6379",
+    "redis:hidden",
+    "redis://",
+    "redis://a,redis://",
+    "redis:///0",
+    "redis://a/hidden",
+    "redis://a/0/1",
+    "redis://u:%hidden@a",
+    "redis://%hidden@a",
+  ].map((url): [Environment, RegExp] => [{ REDIS_URL: url }, /^REDIS_URL: expected redis:/]),
   [{ LAPSE_ROLE: "worker" }, /^LAPSE_ROLE: expected one of all, api, dispatcher, got "worker"$/],
   [{ LAPSE_API_KEY: "hidden" }, /^LAPSE_API_KEY: expected 16 to/],
   [{ LAPSE_API_KEY: "hidden with some spaces" }, /^LAPSE_API_KEY: /],
@@ -125,6 +147,17 @@ test.each<[Environment, RegExp]>([
   expect(faults).toEqual([expect.stringMatching(fault)]);
   expect(faults.join()).not.toMatch(/hidden|\n/);
 });
+
+test.each([
+  "postgres://",
+  "postgres:///lapse",
+  "POSTGRESQL://u:p%40@[::1]:6000/lapse?sslmode=disable",
+  "postgres://u:p@/lapse?host=/run/postgresql",
+])("%s is a database, as pg reads it", (url) => expect(read({ DATABASE_URL: url }).databaseUrl).toBe(url));
+
+test.each(["redis://u:p%40@a:1/15", "rediss://:p@[::1]/", "redis://a,redis://b:2/"])("%s is a Redis", (urls) =>
+  expect(read({ REDIS_URL: urls }).redisUrls).toEqual(urls.split(",")),
+);
 
 test("all faults are told at once", () => {
   expect(faultsOf({ PORT: "x", HOST: " ", LAPSE_ROLE: "x", LAPSE_X: "x" })).toHaveLength(4);

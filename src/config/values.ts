@@ -2,6 +2,7 @@
 
 import { isIP, isIPv4 } from "node:net";
 import { type ArmedFailpoint, failpointNames } from "../runtime/failpoint.ts";
+import { urlFault } from "../store/pool.ts";
 import { parseDuration } from "../task/duration.ts";
 import type { Nat64 } from "../webhook/deny-list.ts";
 
@@ -40,13 +41,15 @@ export function isLoopback(host: string): boolean {
 }
 
 export function readDatabaseUrl(text: string): Read<string> {
-  if (hasProtocol(text, ["postgres:", "postgresql:"])) return { value: text };
-  return { expected: "postgres://USER:PASSWORD@HOST:PORT/DATABASE" };
+  const form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+  if (!/^postgres(ql)?:\/\//i.test(text)) return { expected: form };
+  const fault = urlFault(text);
+  return fault === null ? { value: text } : { expected: `${form} (${fault})` };
 }
 
 export function readRedisUrls(text: string): Read<readonly string[]> {
   const urls = text.split(",").map((url) => url.trim());
-  if (urls.every((url) => hasProtocol(url, ["redis:", "rediss:"]))) return { value: urls };
+  if (urls.every(isRedisNode)) return { value: urls };
   return {
     expected: "redis://HOST:PORT or rediss://HOST:PORT, or several nodes of one Redis Cluster, comma-separated",
   };
@@ -113,6 +116,18 @@ function isCidr(text: string): boolean {
   return family !== 0 && Number(prefix) <= (family === 4 ? 32 : 128);
 }
 
-function hasProtocol(text: string, protocols: readonly string[]): boolean {
-  return URL.canParse(text) && protocols.includes(new URL(text).protocol);
+function isRedisNode(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, pathname, username, password } = new URL(text);
+  const isAddress = ["redis:", "rediss:"].includes(protocol) && hostname !== "" && /^(\/\d*)?$/.test(pathname);
+  return isAddress && [username, password].every(isDecodable);
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

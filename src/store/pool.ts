@@ -67,6 +67,23 @@ export function serverOf(url: string): { readonly host: string; readonly port: n
   return host.startsWith("/") ? null : { host, port };
 }
 
+const portMax = 65_535;
+/** As pg knows them: it takes any other for `verify-full`. */
+const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full", "no-verify"];
+
+/** Why pg cannot connect by a URL whatever the server says, as the end of a sentence; or null. It shows no password. */
+export function urlFault(url: string): string | null {
+  const query = new URLSearchParams(/\?([^#]*)/.exec(url)?.[1]);
+  if (!query.getAll("sslmode").every((mode) => sslModes.includes(mode)))
+    return `sslmode is none of ${sslModes.join(", ")}`;
+  try {
+    const { port } = new pg.Client({ connectionString: url });
+    return port >= 1 && port <= portMax ? null : `the port is none from 1 to ${portMax}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /** The text of a statement as kysely takes it, which knows no names: it opens with the statement's own, in a comment. */
 export function namedText({ name, text }: { readonly name: string; readonly text: string }): string {
   return `/*${name}*/ ${text}`;

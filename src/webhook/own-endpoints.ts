@@ -27,11 +27,10 @@ export class OwnEndpoints {
     this.#endpoints.push({ host: host.toLowerCase(), port });
   }
 
-  /** Takes a URL of any scheme; one that names no host means this machine. */
+  /** Takes a URL of any scheme that names a host. */
   addUrl(url: string, defaultPort: number): void {
     const { hostname, port } = new URL(url);
-    const host = hostname.replace(/^\[(.*)\]$/, "$1") || "localhost";
-    this.add({ host, port: Number(port) || defaultPort });
+    this.add({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port) || defaultPort });
   }
 
   /** Whether a URL with this host and port points here, as far as can be said without looking anything up. */
