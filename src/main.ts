@@ -9,6 +9,7 @@ import { armFailpoint } from "./runtime/failpoint.ts";
 import { createLog, type Log } from "./runtime/log.ts";
 import { SettingError } from "./runtime/setting-error.ts";
 import { startService } from "./service.ts";
+import { refusalOf } from "./store/errors.ts";
 
 const exitCodes = { failed: 1, badSetting: 2 } as const;
 /** Ctrl-C under npm arrives twice, from the terminal and from npm: what comes this soon after the first is the same signal. */
@@ -39,7 +40,8 @@ async function start(config: Config, parts: Log): ReturnType<typeof startService
   try {
     return await startService(config, { log: parts });
   } catch (error) {
-    const settingError = error instanceof SettingError ? error : listenError(error, config);
+    const settingError =
+      error instanceof SettingError ? error : (listenError(error, config) ?? databaseError(error, config));
     if (settingError === null) {
       parts.fatal({ err: error }, "process.start_failed");
       process.exit(exitCodes.failed);
@@ -51,13 +53,22 @@ async function start(config: Config, parts: Log): ReturnType<typeof startService
 
 /** What a fault of listening says about PORT or HOST; null where it is none. */
 function listenError(error: unknown, { host, port }: Config): SettingError | null {
-  const code =
-    error instanceof Error && "code" in error && "syscall" in error && error.syscall === "listen" ? error.code : null;
+  if (!(error instanceof Error && "code" in error && "syscall" in error)) return null;
+  const isUnresolved = error.syscall === "getaddrinfo" && "hostname" in error && error.hostname === host;
+  if (isUnresolved) return new SettingError("HOST", `expected an address of this machine, got ${host}`);
+  const code = error.syscall === "listen" ? error.code : null;
   if (code === "EADDRINUSE")
     return new SettingError("PORT", `expected a free port of ${host}, got ${port}, which is in use`);
   if (code === "EACCES") return new SettingError("PORT", `expected a port that this user may listen on, got ${port}`);
   if (code === "EADDRNOTAVAIL") return new SettingError("HOST", `expected an address of this machine, got ${host}`);
   return null;
+}
+
+/** What a server's refusal says about DATABASE_URL; null where it is none, and for a server of Lapse's own. */
+function databaseError(error: unknown, { databaseUrl }: Config): SettingError | null {
+  const refusal = databaseUrl === null ? null : refusalOf(error);
+  if (refusal === null) return null;
+  return new SettingError("DATABASE_URL", `expected a role and a database that the server takes, got: ${refusal}`);
 }
 
 /** Resolves at the first SIGTERM or SIGINT, also one that comes during the start. A later one ends the process at once. */

@@ -117,7 +117,10 @@ async function startParts(config: Config, servers: Servers, log: Log): Promise<S
     confirmTokens,
     guard,
   };
-  const server = await listen(createApp(apiParts(given)), config);
+  const server = await listen(createApp(apiParts(given)), config).catch((error: unknown) => {
+    closeIndex(); // Before its Redis is ended, which would be logged as lost.
+    throw error;
+  });
   own.addUrl(server.url, httpPort);
   for (const part of [dispatcher, producer, events, maintenance]) part?.start();
   log.info({ role: config.role, postgres: servers.postgres, index: servers.index }, "service.started");

@@ -100,12 +100,44 @@ test("a port in use is a bad setting", async () => {
   expect(service.errors()).toMatch(new RegExp(`^PORT: expected a free port of 127.0.0.1, got ${port}`, "m"));
 });
 
-test("a data folder that cannot be made is a bad setting", async () => {
-  const file = join(folder, "file");
-  writeFileSync(file, "");
-  const service = run("src/main.ts", { LAPSE_DATA_DIR: join(file, "below") });
+test("a host that cannot be resolved is a bad setting", async () => {
+  const environment = { DATABASE_URL: database.url, LAPSE_API_KEY: "0123456789abcdef" };
+  const service = run("src/main.ts", { ...environment, HOST: "999.1.1.1" });
   expect(await service.ended).toBe(2);
-  expect(service.errors()).toMatch(/^LAPSE_DATA_DIR: expected a folder that can be made and written to/m);
+  expect(service.errors()).toBe("HOST: expected an address of this machine, got 999.1.1.1\n");
+});
+
+test.each<[string, (url: URL) => void, string]>([
+  ["a wrong password", (url) => void (url.password = "hidden"), 'password authentication failed for user ".+"'],
+  ["no password", (url) => void (url.password = ""), "a password is asked for, and none was given"],
+  ["an unknown role", (url) => void (url.username = "nobody"), 'password authentication failed for user "nobody"'],
+  ["an unknown database", (url) => void (url.pathname = "/nowhere"), 'database "nowhere" does not exist'],
+])("a database that refuses %s is a bad setting", async (_name, change, refusal) => {
+  const url = new URL(database.url);
+  change(url);
+  const service = run("src/main.ts", { DATABASE_URL: url.href });
+  expect(await service.ended).toBe(2);
+  expect(service.errors()).toMatch(
+    new RegExp(`^DATABASE_URL: expected a role and a database that the server takes, got: ${refusal}\n$`),
+  );
+});
+
+test("a database that cannot be reached is none", async () => {
+  const service = run("src/main.ts", { DATABASE_URL: "postgres://u:hidden@127.0.0.1:1/lapse" });
+  expect(await service.ended).toBe(1);
+  expect(service.errors()).toMatch(/"process.start_failed"/);
+  expect(service.errors()).not.toMatch(/hidden/);
+});
+
+test.each<[string, () => Record<string, string>]>([
+  ["below a file", () => ({ LAPSE_DATA_DIR: join(folder, "file", "below") })],
+  ["in a file system that takes none", () => ({ LAPSE_DATA_DIR: "/proc/nope" })],
+  ["there for a Redis alone", () => ({ LAPSE_DATA_DIR: "/proc/nope", DATABASE_URL: database.url })],
+])("a data folder that cannot be made is a bad setting: %s", async (_name, environment) => {
+  writeFileSync(join(folder, "file"), "");
+  const service = run("src/main.ts", environment());
+  expect(await service.ended).toBe(2);
+  expect(service.errors()).toMatch(/^LAPSE_DATA_DIR: expected a folder that can be made and written to, got .+\n$/);
 });
 
 test("`lapse secret` shows the secret that webhooks are signed with", async () => {

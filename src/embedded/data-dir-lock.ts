@@ -1,9 +1,10 @@
 // Owns the claim on a data folder: one Lapse a folder, and a killed one holds nothing up.
 
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { SettingError } from "../runtime/setting-error.ts";
+import { makeDataDir } from "./data-dir.ts";
 
 export interface DataDirLock {
   release(): void;
@@ -26,17 +27,6 @@ export function lockDataDir(dataDir: string): DataDirLock {
   }
   writeFileSync(ownerFile, `${process.pid}\n`);
   return { release: () => database.close() };
-}
-
-function makeDataDir(dataDir: string): void {
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o711 }); // As root the server's own user has to pass.
-    accessSync(dataDir, constants.W_OK | constants.X_OK);
-  } catch (cause) {
-    throw new SettingError("LAPSE_DATA_DIR", `expected a folder that can be made and written to, got ${dataDir}`, {
-      cause,
-    });
-  }
 }
 
 function inUse(dataDir: string, ownerFile: string): string {

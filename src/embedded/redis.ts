@@ -1,10 +1,10 @@
 // Owns the Redis that runs where REDIS_URL is unset. It holds only the due index, which can be made anew: nothing of it is kept.
 
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Log } from "../runtime/log.ts";
 import type { Child } from "./child.ts";
+import { makeDataDir } from "./data-dir.ts";
 import { findRedis } from "./find-redis.ts";
 import { findFreePort } from "./free-port.ts";
 import type { EmbeddedServer } from "./postgres.ts";
@@ -27,7 +27,7 @@ export async function startEmbeddedRedis(options: { dataDir: string; log: Log })
     log.info({ reason: "no redis-server or valkey-server on the PATH", effect }, "redis.not_found");
     return null;
   }
-  mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+  makeDataDir(dataDir);
   const password = randomBytes(passwordBytes).toString("hex");
   const startOn = (port: number): Promise<Child> =>
     startRedisServer({

@@ -38,6 +38,10 @@ const uniqueViolation = "23505";
 /** "cached plan must not change result type": a newer version has added a column. */
 const stalePlan = "0A000";
 const dataFault = /^(22|23)/;
+/** Wrong credentials, no such role, none that may come from there; no such database. */
+const refused = /^(28...|3D000)$/;
+/** pg's own words: the server asks for a password, and the URL has none. */
+const passwordMissing = /^SASL: .* client password must be /;
 
 /** The server's own code; null for what the driver or a socket says (EPIPE has five letters, too). */
 function sqlState(error: unknown): string | null {
@@ -62,6 +66,13 @@ export function isDataFault(error: unknown): boolean {
 /** A unique index refused the row: its key is live on another task. */
 export function isUniqueViolation(error: unknown): boolean {
   return sqlState(error) === uniqueViolation;
+}
+
+/** Why the server lets nobody in who comes by this URL, which trying again cannot help; or null. */
+export function refusalOf(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  if (passwordMissing.test(error.message)) return "a password is asked for, and none was given";
+  return refused.test(sqlState(error) ?? "") ? error.message : null;
 }
 
 /** Says what a driver's error means: a lock timeout, a lost server, or (as it is) something else. */
