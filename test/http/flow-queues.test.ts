@@ -258,6 +258,14 @@ describe("a queue's statistics", () => {
   });
 });
 
+test.each(["%00", "a%00b", "a%20b"])("there is no queue of the name %s", async (name) => {
+  const answers = [
+    ...["", "/stats", "/forecast"].map((action) => flow.api.get(`/v1/queues/${name}${action}`)),
+    ...["/pause", "/resume", "/purge"].map((action) => flow.api.post(`/v1/queues/${name}${action}`)),
+  ];
+  for (const { problem } of await Promise.all(answers)) expect(problem.type).toBe("urn:lapse:problem:queue-not-found");
+});
+
 test("a rate limit that is raised, or taken away, lets what it held back go at once", async () => {
   const hook = flow.hook();
   await put({ rateLimit: { limit: 1, per: "1h" } });

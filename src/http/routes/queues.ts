@@ -10,7 +10,7 @@ import { ApiProblem, validationFailed } from "../problem.ts";
 import { decodeNameCursor, encodeNameCursor, nextLink } from "../query.ts";
 import { renderItems, renderQueue } from "../render.ts";
 import { type AnswerDoc, type Call, defineRoute, type Route, type RouteDoc } from "../route.ts";
-import { taskQueueName } from "../schemas/fields.ts";
+import { queueName, taskQueueName } from "../schemas/fields.ts";
 import {
   exampleQueue,
   purgedAnswer,
@@ -188,9 +188,9 @@ function actionRoute(action: string, act: (name: string) => Promise<Answer>, doc
   });
 }
 
-/** The queue in a path. One that the caller cannot see is as none. */
+/** The queue in a path. A name that no queue can have names none, nor does one that the caller cannot see. */
 export function nameOf({ params: { name = "" }, caller }: Pick<Call, "params" | "caller">): string {
-  if (!canSee(caller, name)) throw queueNotFound();
+  if (!queueName.safeParse(name).success || !canSee(caller, name)) throw queueNotFound();
   return name;
 }
 
