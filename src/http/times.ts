@@ -30,7 +30,7 @@ const timeForm =
  * edge: no task is due there, so that it compares the same.
  */
 const instantMin = Date.parse("0001-01-01T00:00:00Z");
-const instantMax = Date.parse("9999-12-31T23:59:59.999Z");
+export const instantMax = Date.parse("9999-12-31T23:59:59.999Z");
 
 /** Reads a time; the error is a sentence's end, to follow the field's name. */
 export function parseTime(text: string): { time: WrittenTime } | { error: string } {

@@ -226,4 +226,10 @@ describe("a trigger with no occurrence in the 10 years from now is refused", () 
     expect(reachFault(read, nowMs)).not.toBeNull();
     expect(reachFault(read, Date.parse("2015-01-01T00:00:00Z"))).toBeNull();
   });
+
+  test("and those past the year 9999, which nothing can write, are none", () => {
+    const read = createPreviewTriggerField(stubParts()).parse(cron({ expression: daily }));
+    expect(reachFault(read, Date.parse("9999-12-31T04:00:00Z"))).toBeNull();
+    expect(reachFault(read, Date.parse("9999-12-31T06:00:00Z"))).not.toBeNull();
+  });
 });

@@ -18,6 +18,7 @@ import { previewAnswer, schedulePageAnswer } from "../schemas/answers.ts";
 import { scheduleListQuery, type ScheduleSchemas } from "../schemas/schedule-input.ts";
 import { toNewSchedule } from "../schedule-input.ts";
 import { readTraceparent } from "../task-input.ts";
+import { instantMax } from "../times.ts";
 import { unreachable } from "../../task/unreachable.ts";
 import { acceptHeaders, keepable } from "./accept.ts";
 import {
@@ -211,13 +212,10 @@ function previewRoute(schemas: ScheduleSchemas): Route {
   });
 }
 
-/** RFC 3339 has four digits for a year. */
-const writableMax = Date.parse("9999-12-31T23:59:59.999Z");
-
 function preview(trigger: Trigger, after: number, count: number): number[] {
   const found: number[] = [];
   for (const at of occurrencesAfter(trigger, after)) {
-    if (at > writableMax) break;
+    if (at > instantMax) break;
     found.push(at);
     if (found.length >= count) break;
   }

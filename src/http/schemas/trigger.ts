@@ -7,7 +7,7 @@ import { type CronTrigger, cronDialects, gapRules, overlapRules, readPattern } f
 import type { CronFields } from "../../trigger/cron-pattern.ts";
 import { nextOccurrence, type Trigger } from "../../trigger/trigger.ts";
 import * as limits from "../limits.ts";
-import { resolveLocal, type WrittenTime } from "../times.ts";
+import { instantMax, resolveLocal, type WrittenTime } from "../times.ts";
 import { durationField, evenWithFaults, timeField, timezoneField } from "./fields.ts";
 import type { TaskRules } from "./task-input.ts";
 
@@ -112,7 +112,7 @@ function triggerForm(rules: TriggerRules) {
 /** What is wrong with a trigger whose next occurrence is too far off, or null. */
 export function reachFault(trigger: Trigger, afterMs: number): string | null {
   const next = nextOccurrence(trigger, afterMs);
-  return next === null || next - afterMs > limits.occurrenceAheadMaxMs
+  return next === null || next > Math.min(afterMs + limits.occurrenceAheadMaxMs, instantMax)
     ? `has no occurrence in the 10 years after ${new Date(afterMs).toISOString()}`
     : null;
 }
