@@ -88,7 +88,7 @@ function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> 
     request.on("close", () => {
       if (!request.readableEnded) reject(endedEarly());
     });
-    request.on("error", reject);
+    request.on("error", () => undefined); // The client is gone; its close follows.
   });
 }
 

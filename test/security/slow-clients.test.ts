@@ -1,7 +1,7 @@
 // Owns the facts about clients that waste connections (security.md, D8 and G4): slow heads, slow bodies, silence, too many, too much. Each is
 // told why where it can be, and closed; the others are served meanwhile. The times are a test's own.
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createApp } from "../../src/http/app.ts";
 import { headersCountMax } from "../../src/http/limits.ts";
 import { type HttpServer, listen, serverLimits } from "../../src/http/server.ts";
@@ -49,6 +49,19 @@ describe("a client that sends", () => {
   test("nothing at all is closed", async () => {
     expect(await openRaw(server.url).closed()).toMatch(/^(HTTP\/1.1 408 |$)/);
   });
+});
+
+test("a client that breaks its body off is none of Lapse's faults in the log", async () => {
+  const answered = Promise.withResolvers<number>();
+  const [parts, logged] = [stubParts(), [] as unknown[]];
+  const log = { ...parts.log, error: (line: unknown) => void logged.push(line) };
+  const metrics = { ...parts.metrics, httpRequest: ({ status }: { status: number }) => answered.resolve(status) };
+  const watched = await listen(createApp({ ...parts, log, metrics }), { host: "127.0.0.1", port: 0 });
+  onTestFinished(() => watched.close());
+  const { socket } = openRaw(watched.url);
+  socket.write(`${postHead}Content-Length: 100000\r\n\r\n{`, () => socket.destroy());
+  expect(await answered.promise).toBe(400);
+  expect(logged).toEqual([]);
 });
 
 describe("headers", () => {
