@@ -103,9 +103,12 @@ export class Shares {
     await this.#alone(queue, async () => {
       const owner = this.#owner;
       const had = this.slots(queue);
-      const slots = await acquireSlots(this.#parts.database, queue, { owner, want: Math.max(slotsAskedMin, running) });
+      const want = Math.max(slotsAskedMin, running);
+      const acquired = await acquireSlots(this.#parts.database, queue, { owner, want });
       if (owner !== this.#owner) return;
+      const slots = acquired?.slots ?? 0;
       this.#slots.set(queue, slots);
+      if (acquired !== null) this.#evenShares.set(queue, evenShare(acquired));
       if (slots > had) this.#parts.onGranted(queue);
     });
   }
@@ -160,6 +163,6 @@ function capOf(share: Share): number {
 }
 
 /** At least one: with more dispatchers than slots, those that hold one keep it while they need it. */
-function evenShare({ concurrency, holders }: Share): number {
+function evenShare({ concurrency, holders }: Pick<Share, "concurrency" | "holders">): number {
   return Math.max(1, Math.floor(concurrency / Math.max(1, holders)));
 }

@@ -25,32 +25,36 @@ export interface Share {
   readonly othersWant: number;
 }
 
+/** What an owner has of a queue once it has asked. */
+export type Acquired = Pick<Share, "slots" | "concurrency" | "holders">;
+
 /**
  * Asks for `want` more slots of a queue. What is free is given; where others want some too, no more than up to an even share. What could
- * not be given stands as wanted, so that those who hold more give some up. Resolves to the slots held now.
+ * not be given stands as wanted, so that those who hold more give some up. Null: the owner is dead, or there is no such queue.
  */
 export async function acquireSlots(
   database: Database,
   queue: string,
   { owner, want }: { owner: string; want: number },
-): Promise<number> {
+): Promise<Acquired | null> {
   return database.transaction(async (trx) => {
     await limitLockWaits(trx, lockTimeoutMs);
     // Against a takeover, which locks this row: a share is either seen by it, or not given.
-    if (!(await isAlive(trx, owner))) return 0;
+    if (!(await isAlive(trx, owner))) return null;
     const [limit] = (
       await sql<{ concurrency: number }>`select concurrency from lapse.queues where name = ${queue} for update`.execute(
         trx,
       )
     ).rows;
-    if (limit === undefined) return 0;
+    if (limit === undefined) return null;
     const [held] = (
-      await sql<{ total: number; mine: number; rivals: number }>`
+      await sql<{ total: number; mine: number; rivals: number; others: number }>`
         select coalesce(sum(slots), 0)::int as total, coalesce(sum(slots) filter (where owner = ${owner}), 0)::int as mine,
-          count(*) filter (where owner <> ${owner} and wanted > 0)::int as rivals
+          count(*) filter (where owner <> ${owner} and wanted > 0)::int as rivals,
+          count(*) filter (where owner <> ${owner} and (slots > 0 or wanted > 0))::int as others
         from lapse.shares where queue = ${queue}`.execute(trx)
     ).rows;
-    const { total, mine, rivals } = held ?? { total: 0, mine: 0, rivals: 0 };
+    const { total, mine, rivals, others } = held ?? { total: 0, mine: 0, rivals: 0, others: 0 };
     const free = Math.max(0, limit.concurrency - total);
     const fair = rivals === 0 ? free : Math.max(1, Math.floor(limit.concurrency / (rivals + 1))) - mine;
     const granted = Math.max(0, Math.min(want, free, fair));
@@ -59,7 +63,7 @@ export async function acquireSlots(
       on conflict (queue, owner) do update set slots = lapse.shares.slots + excluded.slots, wanted = excluded.wanted`.execute(
       trx,
     );
-    return mine + granted;
+    return { slots: mine + granted, concurrency: limit.concurrency, holders: others + 1 };
   });
 }
 

@@ -84,6 +84,18 @@ describe("a lane's share", () => {
     expect(await one.ask(8)).toBe(10);
   });
 
+  test("may grow to all of the queue's slots, or to half of them where another holds some, as soon as it has any", async () => {
+    const [one, two] = [await owner(), await owner()];
+    await one.ask(0);
+    expect(one.shares.share(queue)).toBe(concurrency);
+    await two.ask(0);
+    expect(two.shares.share(queue)).toBe(concurrency / 2);
+    // Given up, and asked for again.
+    await one.rebalance(null);
+    await one.ask(0);
+    expect(one.shares.share(queue)).toBe(concurrency / 2);
+  });
+
   test("is not asked for again by a lane that has all of the queue's slots", async () => {
     const one = await owner();
     await one.ask(0);

@@ -16,7 +16,8 @@ async function queueOf(concurrency: number): Promise<string> {
   return queue;
 }
 
-const ask = (queue: string, owner: string, want: number) => acquireSlots(database, queue, { owner, want });
+const ask = async (queue: string, owner: string, want: number): Promise<number> =>
+  (await acquireSlots(database, queue, { owner, want }))?.slots ?? 0;
 const give = (queue: string, owner: string, count: number) =>
   database.query((connection) => releaseSlots(connection, queue, { owner, count }));
 
