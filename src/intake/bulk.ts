@@ -25,11 +25,27 @@ import type { IntakeSignals } from "./signals.ts";
 /** How often creates may slip in between a cancel and its tombstones before the call gives up. */
 const tombstoneRoundsMax = 10;
 
-type Change = (connection: Connection, ids: readonly string[]) => Promise<TaskRow[]>;
-
 export interface BulkOptions {
   readonly dryRun: boolean;
 }
+
+interface Change {
+  readonly write: (connection: Connection, ids: readonly string[]) => Promise<TaskRow[]>;
+  /** The states that it changes, and the one that says that it is done. */
+  readonly from: readonly TaskState[];
+  readonly alreadyDone: TaskState;
+  /** The states of tasks that labels mean: none that it leads to, or a call that is repeated while there are others would never end. */
+  readonly meant: readonly TaskState[];
+}
+
+const cancelling: Change = { write: cancelAll, from: liveStates, alreadyDone: "cancelled", meant: liveStates };
+const pausing: Change = {
+  write: pauseAll,
+  from: ["scheduled"],
+  alreadyDone: "paused",
+  meant: ["scheduled", "running"],
+};
+const resuming: Change = { write: resumeAll, from: ["paused"], alreadyDone: "scheduled", meant: ["paused"] };
 
 export class BulkChanger {
   readonly #database: Database;
@@ -47,22 +63,17 @@ export class BulkChanger {
     filter: BulkFilter,
     { tombstoneMs, dryRun }: BulkOptions & { tombstoneMs: number | null },
   ): Promise<BulkOutcome> {
-    const outcome = await this.#change(filter, {
-      dryRun,
-      change: cancelAll,
-      from: liveStates,
-      alreadyDone: "cancelled",
-    });
+    const outcome = await this.#change(filter, cancelling, dryRun);
     if (tombstoneMs === null || dryRun || filter.keys === undefined) return outcome;
     return this.#withTombstones(filter, outcome, tombstoneMs);
   }
 
   pause(filter: BulkFilter, { dryRun }: BulkOptions): Promise<BulkOutcome> {
-    return this.#change(filter, { dryRun, change: pauseAll, from: ["scheduled"], alreadyDone: "paused" });
+    return this.#change(filter, pausing, dryRun);
   }
 
   resume(filter: BulkFilter, { dryRun }: BulkOptions): Promise<BulkOutcome> {
-    return this.#change(filter, { dryRun, change: resumeAll, from: ["paused"], alreadyDone: "scheduled" });
+    return this.#change(filter, resuming, dryRun);
   }
 
   /** Retries failed and missed tasks; of several with one key only the newest. */
@@ -74,7 +85,7 @@ export class BulkChanger {
       const done: string[] = [];
       const notDone: BulkRefusal[] = [];
       for (const candidate of candidates.toReversed()) {
-        const reason = newest.has(candidate.id) ? await this.#retryOne(connection, candidate, dryRun) : "key-conflict";
+        const reason = await this.#retryOne(connection, candidate, { dryRun, isNewest: newest.has(candidate.id) });
         if (reason === null) done.push(candidate.id);
         else notDone.push({ id: candidate.id, state: candidate.state, reason });
       }
@@ -88,9 +99,13 @@ export class BulkChanger {
   }
 
   /** Null where the task was retried (or, in a dry run, could be). */
-  async #retryOne(connection: Connection, candidate: BulkCandidate, dryRun: boolean): Promise<string | null> {
-    const isRetryable = candidate.state === "failed" || candidate.state === "missed";
-    if (!isRetryable) return "wrong-state";
+  async #retryOne(
+    connection: Connection,
+    candidate: BulkCandidate,
+    { dryRun, isNewest }: BulkOptions & { isNewest: boolean },
+  ): Promise<string | null> {
+    if (!isRetryable(candidate)) return "wrong-state";
+    if (!isNewest) return "key-conflict";
     if (dryRun) return (await isKeyTaken(connection, candidate)) ? "key-conflict" : null;
     try {
       const row = await retryTask(connection, candidate.id);
@@ -105,17 +120,13 @@ export class BulkChanger {
 
   async #change(
     filter: BulkFilter,
-    {
-      dryRun,
-      change,
-      from,
-      alreadyDone,
-    }: BulkOptions & { change: Change; from: readonly TaskState[]; alreadyDone: TaskState },
+    { write, from, alreadyDone, meant }: Change,
+    dryRun: boolean,
   ): Promise<BulkOutcome> {
     const { found, changed } = await this.#database.patient.transaction(async (trx) => {
-      const candidates = await findCandidates(trx, { ...filter, labelStates: liveStates });
+      const candidates = await findCandidates(trx, { ...filter, labelStates: meant });
       const ids = candidates.slice(0, bulkTasksMax).map((candidate) => candidate.id);
-      const rows = dryRun ? [] : await change(trx, ids);
+      const rows = dryRun ? [] : await write(trx, ids);
       failpoint("cancel.all_written");
       return { found: candidates, changed: rows };
     });
@@ -160,10 +171,7 @@ export class BulkChanger {
       });
       for (const key of stands) left.delete(key);
       if (left.size === 0) break;
-      const again = await this.#change(
-        { ...filter, queue, keys: [...left] },
-        { dryRun: false, change: cancelAll, from: liveStates, alreadyDone: "cancelled" },
-      );
+      const again = await this.#change({ ...filter, queue, keys: [...left] }, cancelling, false);
       for (const id of again.done) done.add(id);
       for (const refusal of again.notDone) notDone.set(refusal.id, refusal);
     }
@@ -186,9 +194,11 @@ function outcomeOf(candidate: BulkCandidate, from: readonly TaskState[], done: T
 /** Candidates come oldest first; a task without a key stands for itself. */
 function newestOfEachKey(candidates: readonly BulkCandidate[]): Set<string> {
   const newest = new Map<string, string>();
-  for (const { id, queue, key, state } of candidates) {
-    if (key === null || state === "failed" || state === "missed")
-      newest.set(key === null ? id : keyName({ queue, key }), id);
-  }
+  for (const { id, queue, key } of candidates.filter(isRetryable))
+    newest.set(key === null ? id : keyName({ queue, key }), id);
   return new Set(newest.values());
+}
+
+function isRetryable({ state }: BulkCandidate): boolean {
+  return state === "failed" || state === "missed";
 }

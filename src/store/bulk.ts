@@ -69,7 +69,8 @@ function named(keys: readonly string[], queue: string): RawBuilder<unknown> {
 export async function isKeyTaken(connection: Connection, { queue, key }: BulkCandidate): Promise<boolean> {
   const holder = await sql`
     select from lapse.tasks
-    where queue = ${queue} and key = ${key} and state in ('scheduled', 'paused', 'running', 'tombstone')`.execute(
+    where queue = ${queue} and key = ${key}
+      and (state in ('scheduled', 'paused', 'running') or state = 'tombstone' and due_at > clock_timestamp())`.execute(
     connection,
   );
   return holder.rows.length > 0;

@@ -5,8 +5,10 @@ import type { TaskChanges } from "../task/new-task.ts";
 import type { TaskState } from "../task/task.ts";
 import { bodyColumns } from "./task-rows.ts";
 import type { Connection } from "./database.ts";
+import { isUniqueViolation } from "./errors.ts";
 import { type Reach, withinReach } from "./reach.ts";
 import type { Tables } from "./tables.ts";
+import { removeSpentTombstone } from "./tombstones.ts";
 import { instant, type TaskRow } from "./task-rows.ts";
 
 const touched = { updated_at: sql<string>`clock_timestamp()`, version: sql<number>`version + 1` };
@@ -43,7 +45,10 @@ export async function runTask(connection: Connection, id: string, reach: Reach =
   return update(connection, { id, reach, from: ["scheduled", "paused"], set });
 }
 
-/** Schedules a failed or missed task anew, due now, with a fresh budget. Rejects with a unique violation where its key is live on another. */
+/**
+ * Schedules a failed or missed task anew, due now, with a fresh budget. Rejects with a unique violation where its key is live on another,
+ * or was cancelled for a time that is not over. Not within a transaction, which that would end.
+ */
 export async function retryTask(connection: Connection, id: string, reach: Reach = null): Promise<TaskRow | null> {
   const set = {
     state: "scheduled" as const,
@@ -57,7 +62,13 @@ export async function retryTask(connection: Connection, id: string, reach: Reach
     confirm_refused: false,
     ...touched,
   };
-  return update(connection, { id, reach, from: ["failed", "missed"], set });
+  const retry = (): Promise<TaskRow | null> => update(connection, { id, reach, from: ["failed", "missed"], set });
+  try {
+    return await retry();
+  } catch (error) {
+    if (!isUniqueViolation(error) || !(await removeSpentTombstone(connection, id))) throw error;
+    return retry();
+  }
 }
 
 export interface TaskChange {

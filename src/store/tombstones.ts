@@ -42,6 +42,16 @@ export async function makeTombstones(
   return made.rows.map((row) => row.key);
 }
 
+/** Removes the tombstone that stands in the way of a task's key, if its time is over. Resolves to whether there was one. */
+export async function removeSpentTombstone(connection: Connection, taskId: string): Promise<boolean> {
+  const removed = await sql`
+    delete from lapse.tasks tombstone using lapse.tasks t
+    where t.id = ${taskId} and tombstone.queue = t.queue and tombstone.key = t.key
+      and tombstone.state = 'tombstone' and tombstone.due_at <= clock_timestamp()
+    returning tombstone.id`.execute(connection);
+  return removed.rows.length > 0;
+}
+
 /** Remembers a tombstone on the tasks in flight that hold its key; resolves to those keys. */
 export async function leaveTombstones(
   connection: Connection,

@@ -7,6 +7,9 @@ const dayMs = 24 * 60 * minuteMs;
 export const timeoutMinMs = 100;
 export const timeoutMaxMs = 15 * minuteMs;
 
+/** How far ahead a receiver may put the next call: ten years, three of them leap years at most. */
+export const receiverDelayMaxMs = 3_653 * dayMs;
+
 export const attemptsMin = 1;
 export const attemptsMax = 100;
 export const retryDelayMaxMs = 30 * dayMs;

@@ -4,6 +4,7 @@ import type { AnswerHeaders, AttemptResult } from "./attempt-result.ts";
 import { backoffMs } from "./backoff.ts";
 import type { ClaimedTask } from "./claimed-task.ts";
 import { parseDuration } from "./duration.ts";
+import { receiverDelayMaxMs } from "./limits.ts";
 import { readRetryAfter } from "./retry-after.ts";
 import type { Next, Settlement } from "./settlement.ts";
 import { storableText } from "./storable-text.ts";
@@ -13,9 +14,8 @@ export const errorLengthMax = 500;
 /** Of where a redirect leads, for people to see what the URL should have been. */
 const locationLengthMax = 300;
 
-/** How far ahead a receiver may reschedule: from 1 s to ten years, three of them leap years at most. */
+/** The least by which a receiver may reschedule. */
 const rescheduleMsMin = 1_000;
-const rescheduleMsMax = 3_653 * 86_400_000;
 
 const goneStatus = 410;
 /** Too Many Requests and Service Unavailable: the answers whose `Retry-After` is heeded. */
@@ -78,7 +78,7 @@ function settleAnswer(task: ClaimedTask, answer: Answer, at: SettleAt): Settleme
 
 /** The receiver is not done yet. That also says that it did not act, even where the time that it names cannot be used. */
 function settleReschedule(task: ClaimedTask, answer: Answer, at: SettleAt & { asked: string }): Settlement {
-  const delay = parseDuration(at.asked.trim(), { minMs: rescheduleMsMin, maxMs: rescheduleMsMax });
+  const delay = parseDuration(at.asked.trim(), { minMs: rescheduleMsMin, maxMs: receiverDelayMaxMs });
   if ("error" in delay) {
     const error = `The receiver's lapse-reschedule ${JSON.stringify(storableText(at.asked, 100))} ${delay.error}`;
     return answered(answer, { outcome: "failed", error, next: tryAgain(task, at), confirmStands: false });

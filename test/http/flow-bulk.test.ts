@@ -137,16 +137,18 @@ describe("a filter", () => {
     expect((await bulk("cancel", { ...filter, labels: { of: "another" } })).done).toEqual([]);
   });
 
-  test("that fits more than 10,000 tasks takes as many, and says that there are others", async () => {
+  test("that fits more than 10,000 tasks takes as many, and says that there are others until there are none", async () => {
     const labels = { of: unique("many") };
     const task = { url: flow.hook().url, delay: "1h", labels };
     const batches = [...Array.from({ length: 10 }, () => 1_000), 1];
     for (const count of batches)
       await flow.api.post("/v1/tasks/batch", { tasks: Array.from({ length: count }, () => task) });
-    const first = await bulk("cancel", { labels });
-    expect([first.done.length, first.more]).toEqual([10_000, true]);
-    const second = await bulk("cancel", { labels });
-    expect([second.done.length, second.more]).toEqual([1, false]);
+    for (const action of ["pause", "resume", "cancel"] as const) {
+      const first = await bulk(action, { labels });
+      expect([first.done.length, first.more]).toEqual([10_000, true]);
+      const second = await bulk(action, { labels });
+      expect([second.done.length, second.more]).toEqual([1, false]);
+    }
   });
 });
 
@@ -211,8 +213,8 @@ describe("bulk retry", () => {
     expect(outcome).toMatchObject({ done: [], notDone: [{ id, state: "failed", reason: "key-conflict" }] });
   });
 
-  test("says why it did not take a task in another state", async () => {
-    const { id } = await waitingForRetry(flow);
+  test.each([{}, { key: unique("key") }])("says why it did not take a task in another state, of %j", async (fields) => {
+    const { id } = await waitingForRetry(flow, fields);
     expect((await bulk("retry", { ids: [id] })).notDone).toEqual([{ id, state: "scheduled", reason: "wrong-state" }]);
   });
 

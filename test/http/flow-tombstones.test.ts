@@ -240,4 +240,23 @@ describe("a tombstone", () => {
     await bury({ keys: [key] });
     expect((await flow.api.post(`/v1/tasks/${id}/retry`)).problem.type).toBe("urn:lapse:problem:key-conflict");
   });
+
+  test("that has ended refuses no retry, before it is swept away either", async () => {
+    for (const retry of [
+      (id: string) => flow.api.post(`/v1/tasks/${id}/retry`),
+      (id: string) => flow.api.post("/v1/tasks/retry", { ids: [id] }),
+    ]) {
+      const key = unique("key");
+      const { id } = await taskIn(flow, "failed", { key });
+      await bury({ keys: [key] });
+      await execute(
+        flow.service.databaseUrl,
+        `update lapse.tasks set due_at = now() where key = '${key}' and state = 'tombstone'`,
+      );
+      const dry = await flow.api.post("/v1/tasks/retry", { ids: [id], dryRun: true });
+      expect(dry.as<{ retried: string[] }>().retried).toEqual([id]);
+      expect((await retry(id)).status).toBe(200);
+      expect((await flow.read(id)).finishedAt).toBeNull();
+    }
+  });
 });

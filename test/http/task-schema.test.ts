@@ -175,6 +175,11 @@ test("all faults are told at once, those across fields too", () => {
   expect(paths).toEqual(expect.arrayContaining(expected));
 });
 
+test.each([null, 0, [], {}, { kind: "local" }, { kind: "instant" }])("a due time that is %j is a fault", (dueAt) => {
+  for (const schema of [newTask, taskChanges])
+    expect(faults({ dueAt, timezone: "Asia/Shanghai" }, schema)).toEqual(["/dueAt: must be a string"]);
+});
+
 test("fields left out take their defaults, but for those that their queue may have a word on", () => {
   expect(newTask.parse({ url })).toEqual({
     url,

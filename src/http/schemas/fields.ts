@@ -63,6 +63,15 @@ export function timeField(description: string) {
     .meta({ description, override: { type: "string" }, example: "2026-11-21T10:30:00+08:00" });
 }
 
+/** What such a field was read to, for a check that also runs where fields have faults: null where it was left out or has one. */
+export function timeRead<Name extends string>(
+  input: { readonly [name in Name]?: WrittenTime | null | undefined },
+  name: Name,
+  { issues }: z.core.$RefinementCtx,
+): WrittenTime | null {
+  return issues.some(({ path }) => path?.[0] === name) ? null : (input[name] ?? null);
+}
+
 export const timezoneField = z
   .string()
   .refine(isTimeZone, { error: "must be a time zone of the IANA database, such as Asia/Shanghai" })

@@ -17,6 +17,7 @@ import {
   stringMap,
   taskKey,
   timeField,
+  timeRead,
   timezoneField,
   wholeNumber,
 } from "./fields.ts";
@@ -208,7 +209,7 @@ function acrossFields(input: AcrossInput, context: z.core.$RefinementCtx, rules:
   const fault = (field: keyof AcrossInput, message: string) =>
     context.addIssue({ code: "custom", path: [field], message });
   if (input.dueAt !== undefined && input.delay !== undefined) fault("delay", "must not be given together with dueAt");
-  checkDueAt(input, fault, rules);
+  checkDueAt(input, timeRead(input, "dueAt", context), { fault, rules });
   acrossBody(input, context);
 }
 
@@ -222,17 +223,14 @@ export function acrossBody(input: BodyInput, context: z.core.$RefinementCtx): vo
 }
 
 function checkDueAt(
-  input: AcrossInput,
-  fault: (field: keyof AcrossInput, message: string) => void,
-  rules: TaskRules,
+  { dueAt, timezone }: AcrossInput,
+  written: WrittenTime | null,
+  { fault, rules }: { fault: (field: keyof AcrossInput, message: string) => void; rules: TaskRules },
 ): void {
-  const { dueAt, timezone } = input;
-  const local = typeof dueAt === "object" && dueAt.kind === "local" ? dueAt.time : null;
-  const isInstant = typeof dueAt === "object" && dueAt.kind === "instant";
-  if (timezone !== undefined && (dueAt === undefined || isInstant)) {
+  if (timezone !== undefined && (dueAt === undefined || written?.kind === "instant")) {
     fault("timezone", "is allowed only with a dueAt in local time, without an offset");
   }
-  const resolved = isInstant ? { at: dueAt.at } : local === null ? null : resolveLocal(local, zoneOf(timezone));
+  const resolved = written?.kind === "local" ? resolveLocal(written.time, zoneOf(timezone)) : written;
   if (resolved === null) return;
   if ("error" in resolved) fault("dueAt", resolved.error);
   else if (resolved.at - rules.clock.now() > limits.dueAheadMaxMs) fault("dueAt", "must be at most 10 years ahead");

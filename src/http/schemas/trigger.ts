@@ -8,7 +8,7 @@ import type { CronFields } from "../../trigger/cron-pattern.ts";
 import { nextOccurrence, type Trigger } from "../../trigger/trigger.ts";
 import * as limits from "../limits.ts";
 import { instantMax, resolveLocal, type WrittenTime } from "../times.ts";
-import { durationField, evenWithFaults, timeField, timezoneField } from "./fields.ts";
+import { durationField, evenWithFaults, timeField, timeRead, timezoneField } from "./fields.ts";
 import type { TaskRules } from "./task-input.ts";
 
 type TriggerRules = Pick<TaskRules, "clock">;
@@ -189,10 +189,8 @@ interface TimesInput {
 
 function checkTimes(input: TimesInput, context: z.core.$RefinementCtx): void {
   for (const field of ["at", "startAt", "endAt"] as const) {
-    const time: unknown = input[field];
-    if (typeof time !== "object" || time === null || !("kind" in time)) continue;
-    const written = time as WrittenTime;
-    if (written.kind === "instant" || !timezoneField.safeParse(input.timezone).success) continue;
+    const written = timeRead(input, field, context);
+    if (written?.kind !== "local" || !timezoneField.safeParse(input.timezone).success) continue;
     const resolved = resolveLocal(written.time, input.timezone);
     if ("error" in resolved) context.addIssue({ code: "custom", path: [field], message: resolved.error });
   }
