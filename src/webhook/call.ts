@@ -17,6 +17,8 @@ const answerBytesMax = 1024 * 1024;
 const countEveryMs = 1_000;
 /** Below this a status is an announcement (1xx), and the answer is still to come. */
 const finalStatusMin = 200;
+/** An answer that ends with its head, whatever length that speaks of (RFC 9112, section 6.3). */
+const noContentStatus = 204;
 
 export type SendResult = AttemptResult | { readonly kind: "withheld" };
 
@@ -123,6 +125,7 @@ export class Call implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     // A kept connection whose receiver reset it while it was idle: nothing was sent, so it costs no attempt.
     if (this.#state === "connecting" && this.#connection.wasUsed) return this.#dispatchAfresh();
+    if (this.#status === noContentStatus) return this.#answered("drop");
     const result = this.#state === "sent" ? failedToAnswer(error) : failedToConnect(error, this.#request.host);
     this.#end(result, "drop");
   }

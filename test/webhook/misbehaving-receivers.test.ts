@@ -99,6 +99,7 @@ test.each([
 test.each([
   ["a second answer", `${ok}HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno`],
   ["more than its content-length", `${ok} and more`],
+  ["a length that a 204 cannot have", "HTTP/1.1 204 None\r\ncontent-length: 5\r\n\r\n"],
   ["a body that a 204 cannot have", "HTTP/1.1 204 None\r\n\r\nHTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"],
 ])("what follows a whole answer (%s) is nobody's", async (_name, bytes) => {
   expect(await resultOf((socket) => socket.write(bytes))).toMatchObject({
