@@ -85,11 +85,11 @@ export function storeError(error: unknown): unknown {
   return isUnavailable ? new StoreUnavailableError(error) : error;
 }
 
-/** A socket's error has a code such as ECONNREFUSED; pg's own have only a text. */
+/** A socket's error has a code such as ECONNREFUSED or EAI_AGAIN; pg's own have only a text. */
 function isConnectionFault(error: unknown): boolean {
   if (!(error instanceof Error) || error instanceof StoreUnavailableError || error instanceof LockTimeoutError)
     return false;
-  if ("code" in error && typeof error.code === "string" && /^E[A-Z]+$/.test(error.code)) return true;
+  if ("code" in error && typeof error.code === "string" && /^E[A-Z_]+$/.test(error.code)) return true;
   return /connection|timeout|terminated|not queryable|closed/i.test(error.message);
 }
 
