@@ -411,7 +411,9 @@ begin
     select t.* into standing from lapse.tasks t
       where t.queue = task.queue and t.key = task.key and t.state in ('scheduled', 'paused', 'running', 'tombstone');
     continue when not found;
-    if standing.state = 'tombstone' then
+    if standing.tombstone_until > clock_timestamp() then
+      task.state := 'cancelled';
+    elsif standing.state = 'tombstone' then
       if standing.due_at > clock_timestamp() then
         task.state := 'cancelled';
       else

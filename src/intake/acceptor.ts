@@ -8,13 +8,13 @@ import { OneWaits } from "../runtime/one-waits.ts";
 import { randomIdBytes } from "../runtime/random-bytes.ts";
 import { Turns } from "../runtime/turns.ts";
 import { UnderWay } from "../runtime/under-way.ts";
-import { acceptedTask, doesTombstoneHold, findStanding, insertArrivalsIn, replaceTask } from "../store/accept.ts";
-import type { Arrival } from "../store/arrivals.ts";
+import { acceptedTask, findStanding, insertArrivalsIn, replaceTask } from "../store/accept.ts";
+import { type Arrival, nameOf } from "../store/arrivals.ts";
 import type { Connection, Database } from "../store/database.ts";
 import { isDataFault, LockTimeoutError } from "../store/errors.ts";
 import type { KnownQueues } from "../store/queues.ts";
 import { type TaskRow, toOneTask } from "../store/task-rows.ts";
-import { keyName } from "../task/key-name.ts";
+import { meetTombstone } from "../store/tombstones.ts";
 import type { TaskRequest } from "../task/new-task.ts";
 import { withDefaults } from "./defaults.ts";
 import { dueTime } from "./due-time.ts";
@@ -55,7 +55,7 @@ export class Acceptor {
 
   constructor(parts: AcceptorParts) {
     this.#parts = parts;
-    this.#meeting = new Meeting(parts.database);
+    this.#meeting = new Meeting(parts);
     this.#flushes = new GroupCommit({
       write: (arrivals) => this.#flush(arrivals),
       batchMax: flushTasksMax,
@@ -261,8 +261,9 @@ export class Acceptor {
   async #meet(trx: Connection, arrival: Arrival, standing: TaskRow): Promise<AcceptOutcome | null> {
     failpoint("accept.met");
     if (standing.id === arrival.id) return { kind: "created", task: await toOneTask(trx, standing) };
-    if (standing.state === "tombstone") {
-      if (!(await doesTombstoneHold(trx, standing.id))) return null;
+    const tombstone = await meetTombstone(trx, standing, this.#parts.clock.now());
+    if (tombstone === "spent") return null;
+    if (tombstone === "cancels") {
       await insertArrivalsIn(trx, [arrival], "cancelled");
       return { kind: "created", task: acceptedTask(arrival, "cancelled") };
     }
@@ -289,11 +290,6 @@ export class Acceptor {
 /** What the index is told of a stored one. */
 function entryOf({ id, task, dueAt }: Arrival): { queue: string; id: string; at: number } {
   return { queue: task.queue, id, at: dueAt };
-}
-
-/** Two tasks of one name may not be written by one statement. */
-function nameOf({ task }: Arrival): string | null {
-  return task.key === null ? null : keyName(task);
 }
 
 /** Ends the transaction of a batch of which one task was refused. */

@@ -1,10 +1,12 @@
 // Owns what arrivals meet that find their key taken and would not replace: one read for all that wait side by side, and no transaction.
 
+import type { Clock } from "../runtime/clock.ts";
 import { GroupCommit } from "../runtime/group-commit.ts";
 import { findStandingByKeys } from "../store/accept.ts";
 import type { Arrival } from "../store/arrivals.ts";
 import type { Database } from "../store/database.ts";
 import { toTasks } from "../store/task-rows.ts";
+import { awaitsTombstone } from "../store/tombstones.ts";
 import { keyName } from "../task/key-name.ts";
 import type { Task } from "../task/task.ts";
 import type { AcceptOutcome } from "./outcomes.ts";
@@ -20,10 +22,12 @@ export function metOutcome({ task }: Arrival, requestHash: string | null, standi
 
 export class Meeting {
   readonly #database: Database;
+  readonly #clock: Clock;
   readonly #reads: GroupCommit<Arrival, AcceptOutcome | null>;
 
-  constructor(database: Database) {
+  constructor({ database, clock }: { readonly database: Database; readonly clock: Clock }) {
     this.#database = database;
+    this.#clock = clock;
     this.#reads = new GroupCommit({
       write: (arrivals) => this.#meet(arrivals),
       batchMax: metTogetherMax,
@@ -31,7 +35,7 @@ export class Meeting {
     });
   }
 
-  /** Null where it must be looked at singly: what stands is a tombstone, is gone again, or would be replaced. */
+  /** Null where it must be looked at singly: what stands is a tombstone, will be followed by one, is gone again, or would be replaced. */
   async meet(arrival: Arrival): Promise<AcceptOutcome | null> {
     const { key, onConflict } = arrival.task;
     return key === null || onConflict === "replace" ? null : this.#reads.add(arrival);
@@ -44,7 +48,7 @@ export class Meeting {
       const byName = new Map(rows.map((row, i) => [keyName(row), { row, task: tasks[i] }]));
       return arrivals.map((arrival) => {
         const { row, task } = byName.get(keyName(arrival.task)) ?? {};
-        if (row === undefined || task === undefined) return null;
+        if (row === undefined || task === undefined || awaitsTombstone(row, this.#clock.now())) return null;
         return row.id === arrival.id ? { kind: "created", task } : metOutcome(arrival, row.request_hash, task);
       });
     });

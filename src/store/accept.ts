@@ -77,15 +77,6 @@ export async function findStandingByKeys(connection: Connection, arrivals: reado
   return found.rows;
 }
 
-/** Removes a tombstone whose time is over, so that its key is free. Resolves to whether it stands still. */
-export async function doesTombstoneHold(connection: Connection, id: string): Promise<boolean> {
-  const spent = sql`delete from lapse.tasks where id = ${id} and state = 'tombstone' and due_at <= clock_timestamp()`;
-  await spent.execute(connection);
-  // Where nothing was removed it may have been removed by somebody else meanwhile.
-  const standing = await sql`select from lapse.tasks where id = ${id} and state = 'tombstone'`.execute(connection);
-  return standing.rows.length > 0;
-}
-
 /** Gives a waiting task a new definition and due time, with a fresh budget; its id, its pause and its attempts stay. Null where it waits no more. */
 export async function replaceTask(
   connection: Connection,

@@ -1,6 +1,7 @@
 // Owns the statement that stores new tasks: what is sent for each, and in which form.
 
 import { v7 as uuidv7 } from "uuid";
+import { keyName } from "../task/key-name.ts";
 import type { NewTask } from "../task/new-task.ts";
 import { type BoundStatement, bind, type Rows, type Statement } from "./database.ts";
 import { type Column, instantType, SentRows } from "./sent-rows.ts";
@@ -12,6 +13,11 @@ export interface Arrival {
   readonly task: NewTask;
   readonly createdAt: number;
   readonly dueAt: number;
+}
+
+/** Two tasks of one name may not be written by one statement; null: it has no key. */
+export function nameOf({ task }: Arrival): string | null {
+  return task.key === null ? null : keyName(task);
 }
 
 /** JSON that nearly all tasks of a flush have in common, and that takes Postgres 5 µs to read: each text is sent once, and a row has its place. */

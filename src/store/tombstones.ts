@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import type { Connection } from "./database.ts";
+import type { TaskRow } from "./task-rows.ts";
 
 /** A tombstone asked for while an attempt was in flight takes the key as soon as its task has ended. */
 export const plantTombstones = {
@@ -42,6 +43,25 @@ export async function makeTombstones(
   return made.rows.map((row) => row.key);
 }
 
+/**
+ * What the one that stands in an arrival's way means to it: a tombstone cancels it, one whose time is over is removed, so that its key is
+ * free, and a task (none) is no tombstone. `now` is Postgres's, in ms since the epoch.
+ */
+export async function meetTombstone(
+  connection: Connection,
+  standing: TaskRow,
+  now: number,
+): Promise<"cancels" | "spent" | "none"> {
+  if (awaitsTombstone(standing, now)) return "cancels";
+  if (standing.state !== "tombstone") return "none";
+  const { id } = standing;
+  const spent = sql`delete from lapse.tasks where id = ${id} and state = 'tombstone' and due_at <= clock_timestamp()`;
+  await spent.execute(connection);
+  // Where nothing was removed it may have been removed by somebody else meanwhile.
+  const still = await sql`select from lapse.tasks where id = ${id} and state = 'tombstone'`.execute(connection);
+  return still.rows.length > 0 ? "cancels" : "spent";
+}
+
 /** Removes the tombstone that stands in the way of a task's key, if its time is over. Resolves to whether there was one. */
 export async function removeSpentTombstone(connection: Connection, taskId: string): Promise<boolean> {
   const removed = await sql`
@@ -50,6 +70,11 @@ export async function removeSpentTombstone(connection: Connection, taskId: strin
       and tombstone.state = 'tombstone' and tombstone.due_at <= clock_timestamp()
     returning tombstone.id`.execute(connection);
   return removed.rows.length > 0;
+}
+
+/** A tombstone was asked for while the task's attempt was in flight: it counts already. `now` is Postgres's, in ms since the epoch. */
+export function awaitsTombstone({ tombstone_until: until }: Pick<TaskRow, "tombstone_until">, now: number): boolean {
+  return until !== null && until > now;
 }
 
 /** Remembers a tombstone on the tasks in flight that hold its key; resolves to those keys. */

@@ -225,6 +225,17 @@ describe("a tombstone", () => {
     expect((await flow.read(await one.schedule(named(key)))).state).toBe("scheduled");
   });
 
+  test("asked for while an attempt is in flight cancels what SQL brings meanwhile", async () => {
+    const key = unique("key");
+    const { id } = await flow.create({ key, delay: "1h" });
+    const inFlight =
+      "state = 'running', attempts = 1, attempt_started_at = now(), lateness_ms = 0, owner = gen_random_uuid()";
+    await owner.query(`update lapse.tasks set ${inFlight} where id = $1`, [id]);
+    expect(await one.cancel({ key: text(key), tombstone: ["10 minutes", "interval"] })).toBe("too-late");
+    expect((await flow.read(await one.schedule(named(key)))).state).toBe("cancelled");
+    expect((await flow.read(id)).state).toBe("running");
+  });
+
   test("that has ended cancels none of those who come for its key at once", async () => {
     for (let round = 0; round < 30; round += 1) {
       const key = unique("key");
