@@ -8,30 +8,39 @@ import type { Member } from "./member.ts";
 import type { FaultKind, Step } from "./plan.ts";
 import type { FaultProxy, NetworkFault } from "./proxy.ts";
 import type { Rig } from "./rig.ts";
-import { until } from "./until.ts";
 
 const slowMs = 60;
 const bytesPerSecond = 256 * 1024;
 /** One in so many writes loses its answer. */
 const cutEvery = 4;
 const staleMs = 1_500;
-const recoveryMsMax = 60_000;
 
 type Inject = (rig: Rig, members: readonly Member[], durationMs: number) => Promise<void>;
 
-/** Resolves once the world is whole again. A Postgres that still recovers from the fault before is waited for. */
-export async function inject(rig: Rig, { fault, target, durationMs }: Step): Promise<void> {
-  if (fault.startsWith("postgres")) await untilRecovered(rig);
-  await faults[fault](rig, rig.targets(target), durationMs);
+/** Resolves once the world is whole again. */
+export function inject(rig: Rig, { fault, target, durationMs }: Step): Promise<void> {
+  return faults[fault](rig, rig.targets(target), durationMs);
 }
 
-function untilRecovered({ postgres }: Rig): Promise<void> {
-  return until(
-    async () => (await rowsOf(postgres.url, "select")).length === 1,
-    recoveryMsMax,
-    "Postgres has recovered",
-  );
+/** Of a fault of a server itself, which another of it would undo; null where it is one of a process, or of a network. */
+export function serverOf(fault: FaultKind): "redis" | "postgres" | null {
+  if (!ofServers.has(fault)) return null;
+  return fault.startsWith("redis") ? "redis" : "postgres";
 }
+
+const ofServers: ReadonlySet<FaultKind> = new Set([
+  "redis-flush",
+  "redis-kill",
+  "redis-stop",
+  "redis-full",
+  "redis-read-only",
+  "redis-no-replicas",
+  "redis-stale-replica",
+  "postgres-kill",
+  "postgres-restart",
+  "postgres-terminate",
+  "postgres-lock",
+]);
 
 const faults: Readonly<Record<FaultKind, Inject>> = {
   "process-kill": each((member, durationMs) =>

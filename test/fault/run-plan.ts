@@ -1,8 +1,9 @@
 // Owns running a fault plan: load and faults side by side, then everything mended, the histories read and judged.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { Turns } from "../../src/runtime/turns.ts";
 import { deathsOf, outagesOf } from "./allowance.ts";
-import { inject } from "./faults.ts";
+import { inject, serverOf } from "./faults.ts";
 import { readHeld, rowsOf, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Happening, type Histories, type Span, type Told } from "./history.ts";
 import { hostNow } from "./host-clock.ts";
@@ -90,7 +91,6 @@ async function carryOut(rig: Rig, { steps, lastsMs }: Plan, { onStep, onFailure 
   const untilMs = (atMs: number): Promise<void> => sleep(Math.max(0, startedMs + atMs - performance.now()));
   const happenings: Happening[] = [];
   const carry = async (step: Step): Promise<void> => {
-    await untilMs(step.atMs);
     const what = `${step.fault} of ${step.target}`;
     onStep(`${what} for ${step.durationMs} ms`);
     const from = hostNow();
@@ -98,7 +98,14 @@ async function carryOut(rig: Rig, { steps, lastsMs }: Plan, { onStep, onFailure 
     happenings.push({ from, to: hostNow(), what });
     onStep(`${what} is over`);
   };
-  await Promise.all([untilMs(lastsMs), ...steps.map(carry)]);
+  // On a slow machine a server may still come back from one fault when the next is due.
+  const turns = { redis: new Turns(1), postgres: new Turns(1) };
+  const carryInTurn = async (step: Step): Promise<void> => {
+    await untilMs(step.atMs);
+    const server = serverOf(step.fault);
+    await (server === null ? carry(step) : turns[server].run(() => carry(step)));
+  };
+  await Promise.all([untilMs(lastsMs), ...steps.map(carryInTurn)]);
   return happenings;
 }
 

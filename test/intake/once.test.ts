@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from "uuid";
 import { afterAll, describe, expect, test } from "vitest";
 import type { IdempotencyScope, StoredAnswer } from "../../src/intake/idempotency.ts";
 import { Once, type OnceOutcome } from "../../src/intake/once.ts";
-import { openStore } from "../store/store.ts";
+import { openStore, until } from "../store/store.ts";
 
 const store = await openStore();
 const once = new Once(store.database);
@@ -76,10 +76,15 @@ describe.concurrent("of requests at once", () => {
 
   test("one with other fields is told so, and one of another API key works itself", async () => {
     const [slow, scope] = [slowly(slowSeconds), newScope()];
-    const [, other, another] = await Promise.all([
-      slow.ask(scope),
+    const first = slow.ask(scope);
+    await until(
+      async () => slow.worked,
+      (worked) => worked === 1,
+    );
+    const [other, another] = await Promise.all([
       slow.ask({ ...scope, fingerprint: "other fields" }),
       slow.ask({ ...scope, apiKeyId: "another" }),
+      first,
     ]);
     expect(other).toEqual({ kind: "mismatch" });
     expect(another).toMatchObject({ kind: "answered", replayed: false });
