@@ -1,33 +1,8 @@
 // Owns how `npm test` runs: real servers, one database a file. `npm run test:long` (mode `long`) runs the full sizes.
 
 import { defineConfig } from "vitest/config";
-import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const minuteMs = 60_000;
-
-/** In a fresh checkout nothing is known of how long files take: begun last, the longest would be waited for alone. */
-const longestFiles = [
-  "fault/plans.test.ts",
-  "fault/failpoints.test.ts",
-  "fault/schedules-killed.test.ts",
-  "fault/import.test.ts",
-  "fault/engines.test.ts",
-  "http/flow-origins.test.ts",
-  "main.test.ts",
-  "model/model.test.ts",
-];
-
-class LongestFirst extends BaseSequencer {
-  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const placeOf = ({ moduleId }: TestSpecification): number => {
-      const place = longestFiles.findIndex((name) => moduleId.endsWith(`/test/${name}`));
-      return place < 0 ? longestFiles.length : place;
-    };
-    const groupOf = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
-    const inUsualOrder = await super.sort(files); // oxlint-disable-line unicorn/no-array-sort -- vitest's own.
-    return inUsualOrder.toSorted((a, b) => groupOf(a) - groupOf(b) || placeOf(a) - placeOf(b));
-  }
-}
 
 export default defineConfig(({ mode }) => ({
   test: {
@@ -37,7 +12,6 @@ export default defineConfig(({ mode }) => ({
     testTimeout: mode === "long" ? 10 * minuteMs : minuteMs / 2,
     hookTimeout: mode === "long" ? 10 * minuteMs : minuteMs,
     teardownTimeout: 30_000,
-    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,
