@@ -2,7 +2,7 @@
 // Method: plans as data, on real processes behind fault proxies, with a seeded mix of all that callers do; the histories compared.
 
 import { expect, onTestFailed, onTestFinished, test } from "vitest";
-import { isLong } from "../support/size.ts";
+import { isLong, sized } from "../support/size.ts";
 import type { Plan, Step } from "./plan.ts";
 import { randomPlan } from "./plan.ts";
 import { Rig } from "./rig.ts";
@@ -10,7 +10,7 @@ import { runPlan, type Verdict } from "./run-plan.ts";
 import { testMsMax } from "./world.ts";
 
 const timeout = testMsMax;
-const ratePerSecond = 40;
+const ratePerSecond = sized({ usual: 25, long: 40 });
 const seed = 1;
 const randomPlanMs = 180_000;
 /** Nobody who posts waits for Redis. */

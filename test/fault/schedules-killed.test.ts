@@ -14,7 +14,7 @@ import { makeWorld, testMsMax, type World } from "./world.ts";
 
 const secondMs = 1_000;
 const schedulesCount = 200;
-const killingMs = sized({ usual: 15 * secondMs, long: 60 * secondMs });
+const killingMs = sized({ usual: 10 * secondMs, long: 60 * secondMs });
 const killedMin = 5;
 /** Between two kills, at most; a dispatcher is away for as long as it takes to start. */
 const pauseMsMax = 1_500;

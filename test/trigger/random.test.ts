@@ -8,7 +8,7 @@ import { occurrencesIn, walk } from "./oracle.ts";
 import { type RandomCron, randomApscheduler, randomCrontab } from "./random-cron.ts";
 
 const hourMs = 3_600_000;
-const numRuns = sized({ usual: 5_000, long: 50_000 });
+const numRuns = sized({ usual: 3_000, long: 50_000 });
 const comparedMax = 200;
 
 /** A day before each to two and a half after: changes of clocks, turns of years and months, a leap day. */
