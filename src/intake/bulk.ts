@@ -18,7 +18,7 @@ import type { KnownQueues } from "../store/queues.ts";
 import type { TaskRow } from "../store/task-rows.ts";
 import { leaveTombstones, makeTombstones } from "../store/tombstones.ts";
 import { keyName } from "../task/key-name.ts";
-import { liveStates, type TaskState } from "../task/task.ts";
+import { liveStates, retryableStates, type TaskState } from "../task/task.ts";
 import type { BulkFilter, BulkOutcome, BulkRefusal } from "./outcomes.ts";
 import type { IntakeSignals } from "./signals.ts";
 
@@ -79,7 +79,7 @@ export class BulkChanger {
   /** Retries failed and missed tasks; of several with one key only the newest. */
   async retry(filter: BulkFilter, { dryRun }: BulkOptions): Promise<BulkOutcome> {
     return this.#database.patient.query(async (connection) => {
-      const found = await findCandidates(connection, { ...filter, labelStates: ["failed", "missed"] });
+      const found = await findCandidates(connection, { ...filter, labelStates: retryableStates });
       const candidates = found.slice(0, bulkTasksMax);
       const newest = newestOfEachKey(candidates);
       const done: string[] = [];
@@ -200,5 +200,5 @@ function newestOfEachKey(candidates: readonly BulkCandidate[]): Set<string> {
 }
 
 function isRetryable({ state }: BulkCandidate): boolean {
-  return state === "failed" || state === "missed";
+  return retryableStates.some((retryable) => retryable === state);
 }

@@ -2,14 +2,13 @@
 
 import { sql, type UpdateObject } from "kysely";
 import type { TaskChanges } from "../task/new-task.ts";
-import type { TaskState } from "../task/task.ts";
-import { bodyColumns } from "./task-rows.ts";
+import { retryableStates, type TaskState } from "../task/task.ts";
 import type { Connection } from "./database.ts";
 import { isUniqueViolation } from "./errors.ts";
 import { type Reach, withinReach } from "./reach.ts";
 import type { Tables } from "./tables.ts";
 import { removeSpentTombstone } from "./tombstones.ts";
-import { instant, type TaskRow } from "./task-rows.ts";
+import { bodyColumns, instant, type TaskRow } from "./task-rows.ts";
 
 const touched = { updated_at: sql<string>`clock_timestamp()`, version: sql<number>`version + 1` };
 /**
@@ -62,7 +61,7 @@ export async function retryTask(connection: Connection, id: string, reach: Reach
     confirm_refused: false,
     ...touched,
   };
-  const retry = (): Promise<TaskRow | null> => update(connection, { id, reach, from: ["failed", "missed"], set });
+  const retry = (): Promise<TaskRow | null> => update(connection, { id, reach, from: retryableStates, set });
   try {
     return await retry();
   } catch (error) {

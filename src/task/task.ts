@@ -3,6 +3,8 @@
 
 export const endedStates = ["succeeded", "failed", "cancelled", "missed"] as const;
 export const liveStates = ["scheduled", "paused", "running"] as const;
+/** Those from which a task may be scheduled anew by an explicit retry. */
+export const retryableStates = ["failed", "missed"] as const;
 export const taskStates = [...liveStates, ...endedStates] as const;
 
 export type EndedState = (typeof endedStates)[number];

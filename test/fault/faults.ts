@@ -22,26 +22,6 @@ export function inject(rig: Rig, { fault, target, durationMs }: Step): Promise<v
   return faults[fault](rig, rig.targets(target), durationMs);
 }
 
-/** Of a fault of a server itself, which another of it would undo; null where it is one of a process, or of a network. */
-export function serverOf(fault: FaultKind): "redis" | "postgres" | null {
-  if (!ofServers.has(fault)) return null;
-  return fault.startsWith("redis") ? "redis" : "postgres";
-}
-
-const ofServers: ReadonlySet<FaultKind> = new Set([
-  "redis-flush",
-  "redis-kill",
-  "redis-stop",
-  "redis-full",
-  "redis-read-only",
-  "redis-no-replicas",
-  "redis-stale-replica",
-  "postgres-kill",
-  "postgres-restart",
-  "postgres-terminate",
-  "postgres-lock",
-]);
-
 const faults: Readonly<Record<FaultKind, Inject>> = {
   "process-kill": each((member, durationMs) =>
     member.away("killed", async () => {

@@ -142,6 +142,12 @@ function collide(one: Step, other: Step): boolean {
   return isProcess(server) && isProcess(otherServer) ? isSameTarget : server === otherServer;
 }
 
+/** Of a fault of a server itself, which another of it would undo; null where it is one of processes, or of their ways to it. */
+export function serverOf(fault: FaultKind): "redis" | "postgres" | null {
+  if (kinds[fault].target !== "all") return null;
+  return (["redis", "postgres"] as const).find((server) => fault.startsWith(server)) ?? null;
+}
+
 function pickKind(random: () => number): FaultKind {
   const sum = faultKinds.reduce((weight, kind) => weight + kinds[kind].weight, 0);
   let left = random() * sum;

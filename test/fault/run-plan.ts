@@ -3,12 +3,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Turns } from "../../src/runtime/turns.ts";
 import { deathsOf, outagesOf } from "./allowance.ts";
-import { inject, serverOf } from "./faults.ts";
+import { inject } from "./faults.ts";
 import { readHeld, rowsOf, untilSettled } from "./held.ts";
 import { type Bounds, brokenPromises, type Happening, type Histories, type Span, type Told } from "./history.ts";
 import { hostNow } from "./host-clock.ts";
 import { Load } from "./load.ts";
-import { type Plan, randomOf, type Step } from "./plan.ts";
+import { type Plan, randomOf, serverOf, type Step } from "./plan.ts";
 import type { FailedDrain } from "./member.ts";
 import type { Rig } from "./rig.ts";
 import { Stalls } from "./stalls.ts";
